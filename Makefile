@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# make demo     checkpoint and restore a Redis server under load
+# make test     every test (root; installs the Debian packages that the tests drive)
+# make quick    the short ones, below two minutes
+# make bench    side by side with CRIU 4.1; BENCH=1MiB,threads RUNS=5 WRITE=1 (writes docs/benchmarks.md)
+# make lint     go vet, staticcheck, gofumpt
+# make build    bin/trapline
+# make cross    does every package compile for every architecture
+# make generate regenerates what is generated and fails if that changed something
+# make fuzz     each fuzz target for FUZZTIME (10s)
+
+GO       ?= go
+BENCH    ?= all
+RUNS     ?= 5
+WRITE    ?=
+FUZZTIME ?= 10s
+TESTTIME ?= 40m
+
+.PHONY: all build test quick bench demo lint vet staticcheck format cross generate fuzz clean packages
+
+all: build
+
+build:
+	$(GO) build -o bin/trapline ./cmd/trapline
+
+demo: build
+	internal/ci/packages demo
+	$(GO) run ./internal/demo -trapline bin/trapline
+
+packages:
+	internal/ci/packages test
+
+# -count=1: the tests depend on the kernel and on installed programs, which go's cache of results does not see.
+test: packages
+	$(GO) test -count=1 -timeout $(TESTTIME) ./...
+
+quick:
+	$(GO) test -count=1 -short -timeout 5m ./...
+
+bench: build
+	internal/ci/packages bench
+	$(GO) run ./internal/bench -trapline bin/trapline -cases '$(BENCH)' -runs $(RUNS) $(if $(WRITE),-write docs/benchmarks.md)
+
+lint: vet staticcheck format
+
+vet:
+	$(GO) vet ./...
+
+staticcheck:
+	$(GO) tool staticcheck ./...
+
+format:
+	@unformatted=$$($(GO) tool gofumpt -l .); if [ -n "$$unformatted" ]; then \
+		echo "not gofumpt-clean:"; echo "$$unformatted"; exit 1; fi
+
+cross:
+	GOOS=linux GOARCH=amd64 $(GO) build ./...
+	GOOS=linux GOARCH=riscv64 $(GO) build ./...
+	GOOS=linux GOARCH=riscv64 $(GO) vet ./...
+
+generate:
+	$(GO) generate ./...
+	git diff --exit-code
+
+# go test -fuzz takes one target of one package at a time.
+fuzz:
+	@$(GO) list ./... | while read -r package; do \
+		for target in $$($(GO) test -list '^Fuzz' "$$package" | grep '^Fuzz' || true); do \
+			echo "fuzz $$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
+		done; \
+	done
+
+clean:
+	rm -rf bin
