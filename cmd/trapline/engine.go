@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/trapline/trapline/checkpoint"
+)
+
+// The engine, in variables so that tests of the command line can put something else in its place.
+var (
+	engineDump = func(_ context.Context, pid int, _ *checkpoint.DumpOptions) (*checkpoint.DumpResult, error) {
+		return nil, fmt.Errorf("pid %d: dump: %w", pid, checkpoint.ErrNotSupported)
+	}
+	engineRestore = func(_ context.Context, opts *checkpoint.RestoreOptions) (*checkpoint.RestoreResult, error) {
+		return nil, fmt.Errorf("%s: restore: %w", opts.ImagesDir, checkpoint.ErrNotSupported)
+	}
+)

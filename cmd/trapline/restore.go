@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+
+	"github.com/trapline/trapline/checkpoint"
+	"github.com/trapline/trapline/checkpoint/stage"
+)
+
+// restore is trapline restore. command is what --exec-cmd runs.
+func (a *app) restore(s *settings, command []string) int {
+	if err := restoreUsage(s, command); err != nil {
+		return a.fail("restore", err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	log, err := a.begin(s)
+	if err != nil {
+		return a.fail("restore", err)
+	}
+	defer log.Close()
+
+	bar := startProgress("restore", a.stderr, log.Logger)
+	timeline := stage.New(stage.Restore)
+	h := &hooks{s: s, a: a, log: log.Logger}
+	result, err := engineRestore(ctx, &checkpoint.RestoreOptions{
+		ImagesDir:        s.imagesDir,
+		WorkDir:          s.workDir,
+		Detach:           s.detach,
+		Sibling:          s.sibling,
+		LeaveStopped:     s.leaveStopped,
+		ShellJob:         s.shellJob,
+		Root:             s.root,
+		TCPEstablished:   s.tcpEstablished,
+		TCPClose:         s.tcpClose,
+		ExtUnixSk:        s.extUnixSk,
+		FileLocks:        s.fileLocks,
+		LinkRemap:        s.linkRemap,
+		EvasiveDevices:   s.evasiveDevices,
+		InheritFD:        s.inheritFD,
+		External:         s.external,
+		ManageCgroups:    s.manageCgroups,
+		CPUCap:           s.cpuCap,
+		FileValidation:   s.fileValidation,
+		SkipFileRWXCheck: s.skipFileRWXCheck,
+		Hook:             h.hook(),
+		Timeline:         timeline,
+		Log:              log.Logger,
+		Progress:         bar.update,
+	})
+	bar.finish()
+	if err != nil {
+		return a.failLogged("restore", log, err, "Restoring FAILED.")
+	}
+	if s.leaveStopped {
+		log.Info("Restore finished successfully. Tasks left in stopped state")
+	} else {
+		log.Info("Restore finished successfully. Tasks resumed.")
+	}
+	// From here on the tree runs: what fails now does not undo it.
+	if err := signalStatus(s); err != nil {
+		log.Warn(err.Error())
+	}
+	status := a.report("restore", s, timeline.Report(), restoreReport{
+		Pid: result.RootPid, ImagesDir: s.imagesDir,
+		Processes: result.Processes, Threads: result.Threads, Pages: result.Pages, Bytes: result.Bytes,
+	})
+	switch {
+	case status != exitDone:
+		return status
+	case s.execCmd:
+		stop()
+		return a.failLogged("restore", log, become(s, command), "Restoring FAILED.")
+	case s.detach || s.sibling || result.Wait == nil:
+		return exitDone
+	}
+	stop()
+	return a.wait(result, log)
+}
+
+// restoreUsage checks what the options say together.
+func restoreUsage(s *settings, command []string) error {
+	switch {
+	case s.execCmd && s.detach:
+		return usagef("--restore-detached and --exec-cmd cannot be used together")
+	case s.execCmd && len(command) == 0:
+		return usagef("--exec-cmd requires a command after --")
+	case s.sibling && !s.detach:
+		return usagef("--restore-sibling only works with --restore-detached")
+	}
+	return nil
+}
+
+// become replaces this program by the command of --exec-cmd. It returns only if that fails.
+func become(s *settings, command []string) error {
+	if err := os.Chdir(s.workPath()); err != nil {
+		return fmt.Errorf("--exec-cmd: work directory: %w", err)
+	}
+	path, err := exec.LookPath(command[0])
+	if err != nil && !errors.Is(err, exec.ErrDot) {
+		return fmt.Errorf("--exec-cmd: %w", err)
+	}
+	return fmt.Errorf("--exec-cmd: %s: %w", path, syscall.Exec(path, command, os.Environ()))
+}
+
+// wait waits for the root task and gives its exit status, 128 and its signal if one ended it. CRIU waits too, but
+// gives 0.
+func (a *app) wait(result *checkpoint.RestoreResult, log *logging) int {
+	// The restored tree may be the terminal's foreground job: what is typed is for it.
+	signal.Ignore(syscall.SIGINT, syscall.SIGQUIT)
+	ws, err := result.Wait()
+	switch {
+	case err != nil:
+		return a.failLogged("restore", log, fmt.Errorf("wait for pid %d: %w", result.RootPid, err), "Restoring FAILED.")
+	case a.asCRIU:
+		return exitDone
+	case ws.Signaled():
+		return 128 + int(ws.Signal())
+	}
+	return ws.ExitStatus()
+}

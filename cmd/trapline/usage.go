@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"runtime/debug"
+	"text/tabwriter"
+)
+
+// criuVersion is the version of CRIU whose options, images and answers this program speaks.
+const criuVersion = "4.1.1"
+
+// version prints the version; as criu in CRIU's form.
+func (a *app) version() {
+	own := "(unknown)"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		own = info.Main.Version
+	}
+	if a.asCRIU {
+		fmt.Fprintf(a.stdout, "Version: %s\nTrapline: %s\n", criuVersion, own)
+		return
+	}
+	fmt.Fprintf(a.stdout, "trapline %s (images of CRIU %s)\n", own, criuVersion)
+}
+
+// usages is how each command is called.
+var usages = []struct {
+	cmd        command
+	line, what string
+}{
+	{cmdDump, "dump -t PID [-D DIR] [option…]", "dump a process tree into image files"},
+	{cmdPreDump, "pre-dump -t PID [-D DIR] [option…]", "write memory ahead of a dump (not supported yet)"},
+	{cmdRestore, "restore [-D DIR] [option…] [--exec-cmd -- COMMAND…]", "bring a dumped tree back"},
+	{cmdCheck, "check [--feature NAME] [option…]", "what this machine can do, what not, and why"},
+	{0, "show [-o json] DIR", "what is in a directory of images"},
+	{0, "verify [-o json] DIR", "is a directory of images whole"},
+}
+
+// usage prints the commands.
+func (a *app) usage(w io.Writer) {
+	fmt.Fprintln(w, "Usage:")
+	for _, u := range usages {
+		if u.cmd != 0 || !a.asCRIU {
+			fmt.Fprintf(w, "  %s %s\n        %s\n", a.prog, u.line, u.what)
+		}
+	}
+	if a.asCRIU {
+		fmt.Fprintln(w, "\nOptions:")
+		dialect{cmds: cmdAny, asCRIU: true}.help(w)
+		return
+	}
+	fmt.Fprintf(w, "\n%s COMMAND --help lists the options of a command. Called as criu, it answers like CRIU.\n", a.prog)
+}
+
+// commandHelp prints the options of a command.
+func (a *app) commandHelp(cmd command) {
+	for _, u := range usages {
+		if u.cmd == cmd {
+			fmt.Fprintf(a.stdout, "Usage: %s %s\n%s\n\n", a.prog, u.line, u.what)
+		}
+	}
+	dialect{cmds: cmd}.help(a.stdout)
+}
+
+// help prints the options that have a meaning here.
+func (d dialect) help(w io.Writer) {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	for i := range options {
+		o := &options[i]
+		if !d.knows(o) || o.fate != taken {
+			continue
+		}
+		letter := "   "
+		if o.short != "" {
+			letter = "-" + o.short + ","
+		}
+		fmt.Fprintf(tw, "  %s --%s\t%s\n", letter, o.form(), o.note)
+	}
+	tw.Flush()
+	fmt.Fprintln(w, "\nA flag without a value is taken back by --no-NAME. docs/cli.md also lists CRIU's options that are not")
+	fmt.Fprintln(w, "supported yet, and those that change nothing here.")
+}
+
+// form is an option with its value as one types it.
+func (o *option) form() string {
+	switch o.kind {
+	case value:
+		return o.name + " " + o.arg
+	case optional:
+		return o.name + "[=" + o.arg + "]"
+	}
+	return o.name
+}
