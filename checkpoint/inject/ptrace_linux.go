@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inject
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrGone says that a task ended while it was traced.
+var ErrGone = errors.New("task is gone")
+
+// ErrNotSupported says that this architecture, or the kernel, lacks what a call needs.
+var ErrNotSupported = errors.New("not supported")
+
+// Options of ptrace, see ptrace(2).
+const (
+	OptExitKill       = unix.PTRACE_O_EXITKILL
+	OptSuspendSeccomp = 1 << 21 // PTRACE_O_SUSPEND_SECCOMP, needs CAP_SYS_ADMIN
+	OptTraceClone     = unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK
+)
+
+const (
+	ptraceGetSigmask    = 0x420a
+	ptraceSetSigmask    = 0x420b
+	ptracePeekSiginfo   = 0x4209
+	ptraceGetRseqConfig = 0x420f
+	ptraceSeccompFilter = 0x420c
+	ptraceSeccompMeta   = 0x420d
+
+	eventStop = unix.PTRACE_EVENT_STOP
+)
+
+// Tracee is a task (thread) that this OS thread traces.
+type Tracee struct {
+	// Tid is its id in the PID namespace of the engine.
+	Tid int
+}
+
+// StopKind says why a tracee stopped.
+type StopKind int
+
+// The kinds of Stop.
+const (
+	StopSignal  StopKind = iota // signal-delivery-stop: Signal is about to be delivered
+	StopEvent                   // PTRACE_EVENT_*: Event
+	StopTrap                    // PTRACE_EVENT_STOP after PTRACE_INTERRUPT, or a new, auto-attached task
+	StopGroup                   // group-stop: Signal stopped the thread group
+	StopExited                  // the task ended: Status is its wait status
+	StopSyscall                 // system-call stop (PTRACE_O_TRACESYSGOOD)
+)
+
+// Stop is one report of wait4.
+type Stop struct {
+	Tid    int
+	Kind   StopKind
+	Signal unix.Signal
+	Event  int
+	Status unix.WaitStatus
+}
+
+func ptrace(req uintptr, tid int, addr, data uintptr) error {
+	for {
+		_, _, e := unix.RawSyscall6(unix.SYS_PTRACE, req, uintptr(tid), addr, data, 0, 0)
+		switch e {
+		case 0:
+			return nil
+		case unix.EAGAIN:
+			continue
+		case unix.ESRCH:
+			return ErrGone
+		}
+		return e
+	}
+}
+
+// Seize makes this OS thread the tracer of task tid (PTRACE_SEIZE: it runs on). Errors: ErrGone, EPERM.
+func Seize(tid int, options uintptr) (*Tracee, error) {
+	if err := ptrace(unix.PTRACE_SEIZE, tid, 0, options); err != nil {
+		return nil, fmt.Errorf("seizing task %d: %w", tid, err)
+	}
+	return &Tracee{Tid: tid}, nil
+}
+
+// Adopt is for a task that became a tracee by itself: a child of one, with OptTraceClone.
+func Adopt(tid int) *Tracee { return &Tracee{Tid: tid} }
+
+// SetOptions replaces the ptrace options of a stopped tracee.
+func (t *Tracee) SetOptions(o uintptr) error {
+	return ptrace(unix.PTRACE_SETOPTIONS, t.Tid, 0, o)
+}
+
+// Interrupt asks the tracee to stop (PTRACE_INTERRUPT).
+func (t *Tracee) Interrupt() error { return ptrace(unix.PTRACE_INTERRUPT, t.Tid, 0, 0) }
+
+// Cont lets a stopped tracee run, delivering sig unless it is 0.
+func (t *Tracee) Cont(sig unix.Signal) error {
+	return ptrace(unix.PTRACE_CONT, t.Tid, 0, uintptr(sig))
+}
+
+// Step lets it run for one instruction.
+func (t *Tracee) Step() error { return ptrace(unix.PTRACE_SINGLESTEP, t.Tid, 0, 0) }
+
+// Listen leaves a group-stopped tracee stopped, but reporting.
+func (t *Tracee) Listen() error { return ptrace(unix.PTRACE_LISTEN, t.Tid, 0, 0) }
+
+// Detach ends tracing of a stopped tracee, delivering sig unless it is 0.
+func (t *Tracee) Detach(sig unix.Signal) error {
+	return ptrace(unix.PTRACE_DETACH, t.Tid, 0, uintptr(sig))
+}
+
+// EventMsg is PTRACE_GETEVENTMSG: the id of a new task, an exit status.
+func (t *Tracee) EventMsg() (uint64, error) {
+	var v uint64
+	err := ptrace(unix.PTRACE_GETEVENTMSG, t.Tid, 0, uintptr(unsafe.Pointer(&v)))
+	return v, err
+}
+
+// Wait blocks until the tracee reports something.
+func (t *Tracee) Wait() (Stop, error) { return wait(t.Tid, 0) }
+
+// WaitAny blocks until any tracee or child of this thread reports something.
+func WaitAny() (Stop, error) { return wait(-1, 0) }
+
+// Poll is Wait with a deadline; os.ErrDeadlineExceeded when it passes. It spins for some microseconds, since most
+// stops come at once, and then looks with growing pauses.
+func (t *Tracee) Poll(deadline time.Time) (Stop, error) {
+	pause := 20 * time.Microsecond
+	for i := 0; ; i++ {
+		s, err := wait(t.Tid, unix.WNOHANG)
+		if err != nil || s.Tid != 0 {
+			return s, err
+		}
+		if i < 50 {
+			continue
+		}
+		if time.Now().After(deadline) {
+			return Stop{}, fmt.Errorf("task %d does not stop: %w", t.Tid, os.ErrDeadlineExceeded)
+		}
+		time.Sleep(pause)
+		if pause < time.Millisecond {
+			pause *= 2
+		}
+	}
+}
+
+func wait(pid, flags int) (Stop, error) {
+	var ws unix.WaitStatus
+	for {
+		var tid int
+		var err error
+		if flags&unix.WNOHANG != 0 {
+			r, _, e := unix.RawSyscall6(unix.SYS_WAIT4, uintptr(pid), uintptr(unsafe.Pointer(&ws)), uintptr(flags|unix.WALL), 0, 0, 0)
+			tid = int(r)
+			if e != 0 {
+				err = e
+			}
+		} else {
+			tid, err = unix.Wait4(pid, &ws, flags|unix.WALL, nil)
+		}
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.ECHILD || err == unix.ESRCH:
+			return Stop{}, ErrGone
+		case err != nil:
+			return Stop{}, fmt.Errorf("wait4 %d: %w", pid, err)
+		}
+		if tid == 0 {
+			return Stop{}, nil
+		}
+		return parseStop(tid, ws), nil
+	}
+}
+
+func parseStop(tid int, ws unix.WaitStatus) Stop {
+	s := Stop{Tid: tid, Status: ws}
+	if ws.Exited() || ws.Signaled() {
+		s.Kind = StopExited
+		return s
+	}
+	s.Signal = ws.StopSignal()
+	ev := int(uint32(ws) >> 16)
+	switch {
+	case ev == eventStop && s.Signal == unix.SIGTRAP:
+		s.Kind, s.Event = StopTrap, ev
+	case ev == eventStop:
+		s.Kind, s.Event = StopGroup, ev
+	case ev != 0:
+		s.Kind, s.Event = StopEvent, ev
+	case s.Signal == unix.SIGTRAP|0x80:
+		s.Kind = StopSyscall
+	default:
+		s.Kind = StopSignal
+	}
+	return s
+}
+
+func (t *Tracee) regset(req uintptr, kind uintptr, buf []byte) (int, error) {
+	iov := unix.Iovec{Base: &buf[0]}
+	iov.SetLen(len(buf))
+	err := ptrace(req, t.Tid, kind, uintptr(unsafe.Pointer(&iov)))
+	runtime.KeepAlive(buf)
+	if err != nil {
+		return 0, fmt.Errorf("task %d: register set %#x: %w", t.Tid, kind, err)
+	}
+	return int(iov.Len), nil
+}
+
+// RegSet reads a register set (NT_*) whole, whatever its size up to that of buf, and returns how many bytes it has.
+func (t *Tracee) RegSet(kind int, buf []byte) (int, error) {
+	return t.regset(unix.PTRACE_GETREGSET, uintptr(kind), buf)
+}
+
+// SetRegSet writes a register set. Fewer bytes than the kernel's own size of NT_X86_XSTATE are EFAULT.
+func (t *Tracee) SetRegSet(kind int, buf []byte) error {
+	_, err := t.regset(unix.PTRACE_SETREGSET, uintptr(kind), buf)
+	return err
+}
+
+// SigMask is the mask of blocked signals, bit n-1 for signal n; for a task in sigsuspend or ppoll it is the mask that
+// comes back after the call.
+func (t *Tracee) SigMask() (uint64, error) {
+	var m uint64
+	err := ptrace(ptraceGetSigmask, t.Tid, 8, uintptr(unsafe.Pointer(&m)))
+	if err != nil {
+		return 0, fmt.Errorf("task %d: signal mask: %w", t.Tid, err)
+	}
+	return m, nil
+}
+
+// SetSigMask sets it.
+func (t *Tracee) SetSigMask(m uint64) error {
+	if err := ptrace(ptraceSetSigmask, t.Tid, 8, uintptr(unsafe.Pointer(&m))); err != nil {
+		return fmt.Errorf("task %d: setting signal mask: %w", t.Tid, err)
+	}
+	return nil
+}
+
+// SigInfoSize is the size of siginfo_t in bytes, on every 64-bit Linux.
+const SigInfoSize = 128
+
+// SigInfo is one siginfo_t as the kernel lays it out.
+type SigInfo [SigInfoSize]byte
+
+// Pending returns the queue of pending signals in its order, of the thread, or of its process if shared.
+func (t *Tracee) Pending(shared bool) ([]SigInfo, error) {
+	var out []SigInfo
+	args := struct {
+		off   uint64
+		flags uint32
+		nr    int32
+	}{nr: 16}
+	if shared {
+		args.flags = 1 // PTRACE_PEEKSIGINFO_SHARED
+	}
+	var buf [16]SigInfo
+	for {
+		n, _, e := unix.RawSyscall6(unix.SYS_PTRACE, ptracePeekSiginfo, uintptr(t.Tid), uintptr(unsafe.Pointer(&args)), uintptr(unsafe.Pointer(&buf)), 0, 0)
+		if e != 0 {
+			return nil, fmt.Errorf("task %d: pending signals: %w", t.Tid, e)
+		}
+		out = append(out, buf[:n]...)
+		if int(n) < len(buf) {
+			return out, nil
+		}
+		args.off += uint64(n)
+	}
+}
+
+// LastSigInfo is PTRACE_GETSIGINFO: why the tracee is in a signal stop.
+func (t *Tracee) LastSigInfo() (SigInfo, error) {
+	var si SigInfo
+	err := ptrace(unix.PTRACE_GETSIGINFO, t.Tid, 0, uintptr(unsafe.Pointer(&si)))
+	return si, err
+}
+
+// Rseq is struct ptrace_rseq_configuration (Linux 5.13).
+type Rseq struct {
+	Ptr       uint64 // rseq_abi_pointer, 0: not registered
+	Size      uint32
+	Signature uint32
+	Flags     uint32
+	_         uint32
+}
+
+// Rseq returns the registration of restartable sequences.
+func (t *Tracee) Rseq() (Rseq, error) {
+	var r Rseq
+	err := ptrace(ptraceGetRseqConfig, t.Tid, unsafe.Sizeof(r), uintptr(unsafe.Pointer(&r)))
+	if err != nil {
+		return r, fmt.Errorf("task %d: rseq configuration: %w", t.Tid, err)
+	}
+	return r, nil
+}
+
+// SeccompFilter returns filter i, 0 being the newest, as an array of struct sock_filter (8 bytes each), and its
+// SECCOMP_FILTER_FLAG_* flags. ENOENT past the last one.
+func (t *Tracee) SeccompFilter(i int) ([]byte, uint64, error) {
+	n, _, e := unix.RawSyscall6(unix.SYS_PTRACE, ptraceSeccompFilter, uintptr(t.Tid), uintptr(i), 0, 0, 0)
+	if e != 0 {
+		return nil, 0, fmt.Errorf("task %d: seccomp filter %d: %w", t.Tid, i, e)
+	}
+	buf := make([]byte, int(n)*8)
+	_, _, e = unix.RawSyscall6(unix.SYS_PTRACE, ptraceSeccompFilter, uintptr(t.Tid), uintptr(i), uintptr(unsafe.Pointer(&buf[0])), 0, 0)
+	if e != 0 {
+		return nil, 0, fmt.Errorf("task %d: seccomp filter %d: %w", t.Tid, i, e)
+	}
+	meta := struct{ off, flags uint64 }{off: uint64(i)}
+	if _, _, e = unix.RawSyscall6(unix.SYS_PTRACE, ptraceSeccompMeta, uintptr(t.Tid), unsafe.Sizeof(meta), uintptr(unsafe.Pointer(&meta)), 0, 0); e != 0 {
+		return nil, 0, fmt.Errorf("task %d: seccomp metadata %d: %w", t.Tid, i, e)
+	}
+	return buf, meta.flags, nil
+}
+
+// Poke writes one word of the tracee's memory whatever its protection (PTRACE_POKEDATA).
+func (t *Tracee) poke(addr uint64, word uint64) error {
+	return ptrace(unix.PTRACE_POKEDATA, t.Tid, uintptr(addr), uintptr(word))
+}

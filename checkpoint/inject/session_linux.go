@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inject
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sort"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const pageSize = 4096
+
+// allSignals blocks what can be blocked, but SIGTRAP: the kernel resets the action of a forced signal that is blocked.
+const allSignals = ^uint64(1 << (unix.SIGTRAP - 1))
+
+// Range is a half-open range of addresses.
+type Range struct{ Start, End Addr }
+
+// Target says what Infect must know of a process. All of it is read from outside.
+type Target struct {
+	Leader *Tracee // stopped, seized with OptSuspendSeccomp if Seccomp is not 0
+	Mem    *os.File
+	// VPid and VTid are the ids of the leader as the process itself sees them (last of NStgid, NSpid).
+	VPid, VTid int
+	VDSO       Range
+	// Mapped are all its maps in ascending order.
+	Mapped []Range
+	// SigCaught and SigIgnored are SigCgt and SigIgn of /proc/PID/status.
+	SigCaught, SigIgnored uint64
+	Seccomp               int // mode: 0 none, 1 strict, 2 filter
+	AreaSize              uint64
+	// Deadline for the stops of single remote calls; zero: ten seconds from now.
+	Deadline time.Time
+}
+
+type unwindEntry struct {
+	nr   uintptr
+	args [6]uint64
+}
+
+// Session is one process into which remote calls can be made: its leader is parked between them.
+type Session struct {
+	T        *Tracee
+	Area     Addr // scratch mapping
+	AreaSize uint64
+	// Calls counts the remote system calls made.
+	Calls int64
+	// StopPending is set when SIGSTOP arrived meanwhile; Cure sends it again.
+	StopPending bool
+	// OnEvent, if set, is told of ptrace events (a clone in a restore's batch) before the tracee goes on.
+	OnEvent func(*Tracee, Stop) error
+
+	mem      *os.File
+	orig     Regs
+	mask     uint64
+	pid, tid int
+	code     Addr
+	saved    []byte
+	sig      unix.Signal
+	stepOnly bool
+	noSys    bool
+	unwind   []unwindEntry
+	deadline time.Time
+	outside  map[int]Regs
+}
+
+// Infect gives the process of a stopped leader a scratch area and parks the leader. On error the target is as it was.
+func Infect(g Target) (s *Session, err error) {
+	s = &Session{
+		T: g.Leader, AreaSize: (g.AreaSize + pageSize - 1) &^ (pageSize - 1), mem: g.Mem,
+		pid: g.VPid, tid: g.VTid, stepOnly: g.Seccomp != 0, noSys: g.Seccomp == 1, deadline: g.Deadline,
+	}
+	if s.AreaSize == 0 {
+		s.AreaSize = 256 << 10
+	}
+	if s.deadline.IsZero() {
+		s.deadline = time.Now().Add(10 * time.Second)
+	}
+	if s.orig, err = s.T.Regs(); err != nil {
+		return nil, err
+	}
+	if err := supported(&s.orig); err != nil {
+		return nil, fmt.Errorf("task %d: %w", s.T.Tid, err)
+	}
+	if s.mask, err = s.T.SigMask(); err != nil {
+		return nil, err
+	}
+	if !s.pickSignal(g.SigCaught, g.SigIgnored) {
+		s.stepOnly = true
+	}
+	if s.code, err = room(g.Mem, g.VDSO); err != nil {
+		return nil, fmt.Errorf("task %d: %w", s.T.Tid, err)
+	}
+	if s.Area, err = hole(g.Mapped, s.AreaSize); err != nil {
+		return nil, fmt.Errorf("task %d: %w", s.T.Tid, err)
+	}
+	s.saved = make([]byte, len(blob))
+	if err := s.ReadMem(s.code, s.saved); err != nil {
+		return nil, err
+	}
+	b := append([]byte(nil), blob...)
+	back := Resumable(s.orig, true)
+	putContext(b[blobLeaderCtx:], &back, s.mask, s.noSys, s.Area, s.AreaSize)
+	if err := s.writeCode(s.code, b); err != nil {
+		return nil, fmt.Errorf("task %d: writing to the vDSO's tail: %w", s.T.Tid, err)
+	}
+	restore := func() {
+		// the order of the way back: registers that need no blob, then the blob
+		_ = s.leave(s.T, &s.orig, s.mask)
+		_ = s.writeCode(s.code, s.saved)
+	}
+	defer func() {
+		if err != nil && !errors.Is(err, ErrGone) {
+			restore()
+		}
+	}()
+	if err := s.enter(s.T, blobLeaderCall); err != nil {
+		return nil, err
+	}
+	a, err := s.call(s.T, blobLeaderCall, sysMmap, [6]uint64{
+		s.Area, s.AreaSize, unix.PROT_READ | unix.PROT_WRITE,
+		unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_FIXED_NOREPLACE, ^uint64(0), 0,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := errnoOf(a); err != nil {
+		return nil, fmt.Errorf("task %d: mapping %d bytes of scratch memory: %w", s.T.Tid, s.AreaSize, err)
+	}
+	return s, nil
+}
+
+// pickSignal chooses what ends a batch: a signal that does nothing if it is delivered, without a tracer.
+func (s *Session) pickSignal(caught, ignored uint64) bool {
+	bit := func(sig unix.Signal) uint64 { return 1 << (sig - 1) }
+	for _, sig := range []unix.Signal{unix.SIGURG, unix.SIGWINCH, unix.SIGCHLD} {
+		if caught&bit(sig) == 0 {
+			s.sig = sig
+			return true
+		}
+	}
+	for sig := unix.Signal(1); sig <= 64; sig++ {
+		if ignored&bit(sig) != 0 && sig != unix.SIGTRAP && sig != unix.SIGCONT {
+			s.sig = sig
+			return true
+		}
+	}
+	return false
+}
+
+// enter readies a stopped thread for remote calls on the stub: first the registers that lead back, then the mask, so
+// that a thread let go in between goes the way back, which sets the mask.
+func (s *Session) enter(t *Tracee, stub Addr) error {
+	r, err := t.Regs()
+	if err != nil {
+		return err
+	}
+	// past the system call instruction: the way back
+	setCall(&r, s.code+stub+Addr(len(syscallInsn)), 0, [6]uint64{})
+	if err := t.SetRegs(&r); err != nil {
+		return err
+	}
+	mask := allSignals
+	if s.sig != 0 {
+		mask &^= 1 << (s.sig - 1)
+	}
+	return t.SetSigMask(mask)
+}
+
+// call makes one remote call with the instruction at stub, from system-call stop to system-call stop: no signal is
+// involved, so the target's action for SIGTRAP stays what it is.
+func (s *Session) call(t *Tracee, stub Addr, nr uint64, args [6]uint64) (uint64, error) {
+	s.Calls++
+	r, err := t.Regs()
+	if err != nil {
+		return 0, err
+	}
+	setCall(&r, s.code+stub, nr, args)
+	if err := t.SetRegs(&r); err != nil {
+		return 0, err
+	}
+	if err := t.SetOptions(s.options()); err != nil {
+		return 0, err
+	}
+	for stops := 0; stops < 2; {
+		if err := ptrace(unix.PTRACE_SYSCALL, t.Tid, 0, 0); err != nil {
+			return 0, err
+		}
+		st, err := t.Poll(s.deadline)
+		if err != nil {
+			return 0, err
+		}
+		switch st.Kind {
+		case StopExited:
+			return 0, fmt.Errorf("task %d: %w", t.Tid, ErrGone)
+		case StopSyscall:
+			stops++
+		case StopSignal:
+			if st.Signal == unix.SIGSTOP {
+				s.StopPending = true
+			} else if st.Signal != s.sig {
+				return 0, fmt.Errorf("task %d: %v during a remote call", t.Tid, st.Signal)
+			}
+		case StopEvent:
+			if s.OnEvent != nil {
+				if err := s.OnEvent(t, st); err != nil {
+					return 0, err
+				}
+			}
+		}
+	}
+	if r, err = t.Regs(); err != nil {
+		return 0, err
+	}
+	return callResult(&r), nil
+}
+
+func (s *Session) options() uintptr {
+	o := uintptr(unix.PTRACE_O_TRACESYSGOOD)
+	if s.stepOnly && s.saved != nil {
+		o |= OptSuspendSeccomp
+	}
+	if s.saved == nil { // a restore's own process
+		o |= OptExitKill | OptTraceClone | OptSuspendSeccomp
+	}
+	return o
+}
+
+// leave gives a thread its own context back, at a stop inside the kernel's signal handling, where a system call that
+// waits for its restart gets it, or its EINTR, as the kernel's rules say.
+func (s *Session) leave(t *Tracee, orig *Regs, mask uint64) error {
+	if err := t.Interrupt(); err != nil {
+		return err
+	}
+	if err := t.Cont(0); err != nil {
+		return err
+	}
+	for {
+		st, err := t.Poll(s.deadline)
+		if err != nil {
+			return err
+		}
+		if st.Kind == StopExited {
+			return fmt.Errorf("task %d: %w", t.Tid, ErrGone)
+		}
+		if st.Kind == StopTrap || st.Kind == StopGroup {
+			break
+		}
+		if st.Kind == StopSignal && st.Signal == unix.SIGSTOP {
+			s.StopPending = true
+		}
+		if err := t.Cont(0); err != nil {
+			return err
+		}
+	}
+	if err := t.SetSigMask(mask); err != nil {
+		return err
+	}
+	return t.SetRegs(orig)
+}
+
+func (s *Session) callRaw(nr uint64, args [6]uint64) (uint64, error) {
+	return s.call(s.T, blobLeaderCall, nr, args)
+}
+
+// Call makes one remote call in the leader. The second error is the call's own (a unix.Errno).
+func (s *Session) Call(nr uintptr, args ...uint64) (uint64, error) {
+	var a [6]uint64
+	copy(a[:], args)
+	v, err := s.callRaw(uint64(nr), a)
+	if err != nil {
+		return 0, err
+	}
+	return errnoOf(v)
+}
+
+// RemoteCall is one call for CallThread, and its result.
+type RemoteCall struct {
+	Nr     uintptr
+	Args   [6]uint64
+	Result uint64
+	Err    error // a unix.Errno
+}
+
+// CallThread makes calls in another stopped thread of the process, whose memory they may use is the leader's scratch
+// area, and gives the thread its context back.
+func (s *Session) CallThread(t *Tracee, calls []RemoteCall) (err error) {
+	orig, err := t.Regs()
+	if err != nil {
+		return err
+	}
+	mask, err := t.SigMask()
+	if err != nil {
+		return err
+	}
+	ctx := make([]byte, contextSize-16)
+	back := Resumable(orig, true)
+	putContext(ctx, &back, mask, s.noSys, 0, 0)
+	if err := s.writeCode(s.code+blobThreadCtx, ctx); err != nil {
+		return err
+	}
+	if err := s.enter(t, blobThreadCall); err != nil {
+		return err
+	}
+	for i := range calls {
+		c := &calls[i]
+		v, cerr := s.call(t, blobThreadCall, uint64(c.Nr), c.Args)
+		if cerr != nil {
+			err = cerr
+			break
+		}
+		c.Result, c.Err = errnoOf(v)
+	}
+	if lerr := s.leave(t, &orig, mask); err == nil {
+		err = lerr
+	}
+	return err
+}
+
+// Cure takes the scratch area and the blob out again and gives the leader its own context back. It stays stopped.
+func (s *Session) Cure() error {
+	for _, u := range s.unwind {
+		if _, err := s.callRaw(uint64(u.nr), u.args); err != nil {
+			return err
+		}
+	}
+	s.unwind = nil
+	if _, err := s.Call(sysMunmap, s.Area, s.AreaSize); err != nil {
+		return fmt.Errorf("task %d: unmapping scratch memory: %w", s.T.Tid, err)
+	}
+	if err := s.leave(s.T, &s.orig, s.mask); err != nil {
+		return err
+	}
+	if err := s.writeCode(s.code, s.saved); err != nil {
+		return fmt.Errorf("task %d: putting the vDSO's tail back: %w", s.T.Tid, err)
+	}
+	if s.StopPending {
+		return unix.Tgkill(s.T.Tid, s.T.Tid, unix.SIGSTOP)
+	}
+	return nil
+}
+
+// OrigRegs are the leader's registers at the stop in which Infect found it.
+func (s *Session) OrigRegs() Regs { return s.orig }
+
+// OrigMask is its signal mask there.
+func (s *Session) OrigMask() uint64 { return s.mask }
+
+// ReadMem and WriteMem go through /proc/PID/mem.
+func (s *Session) ReadMem(addr Addr, p []byte) error {
+	if n, err := s.mem.ReadAt(p, int64(addr)); n != len(p) {
+		return fmt.Errorf("task %d: reading %d bytes at %#x: %w", s.T.Tid, len(p), addr, err)
+	}
+	return nil
+}
+
+// WriteMem writes the target's memory.
+func (s *Session) WriteMem(addr Addr, p []byte) error {
+	if n, err := s.mem.WriteAt(p, int64(addr)); n != len(p) {
+		return fmt.Errorf("task %d: writing %d bytes at %#x: %w", s.T.Tid, len(p), addr, err)
+	}
+	return nil
+}
+
+// writeCode writes to memory that the target itself may not write; where /proc/PID/mem does not override protections
+// (proc_mem.force_override=never, Linux 6.12), word by word through ptrace.
+func (s *Session) writeCode(addr Addr, p []byte) error {
+	if n, _ := s.mem.WriteAt(p, int64(addr)); n == len(p) {
+		return nil
+	}
+	for i := 0; i < len(p); i += 8 {
+		var w [8]byte
+		if len(p)-i < 8 {
+			if err := s.ReadMem(addr+Addr(i), w[:]); err != nil {
+				return err
+			}
+		}
+		copy(w[:], p[i:])
+		var v uint64
+		for k, c := range w {
+			v |= uint64(c) << (8 * k)
+		}
+		if err := s.T.poke(addr+Addr(i), v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// room finds place for the blob behind the last byte in use of the vDSO's last page.
+func room(mem *os.File, vdso Range) (Addr, error) {
+	if vdso.End <= vdso.Start {
+		return 0, fmt.Errorf("the process has no vDSO (started with vdso=0?), so there is no place for remote calls: %w", ErrNotSupported)
+	}
+	var page [pageSize]byte
+	if _, err := mem.ReadAt(page[:], int64(vdso.End-pageSize)); err != nil {
+		return 0, fmt.Errorf("reading the vDSO: %w", err)
+	}
+	used := len(page)
+	for used > 0 && page[used-1] == 0 {
+		used--
+	}
+	at := (used + 31) &^ 15
+	if at+len(blob) > len(page) {
+		return 0, fmt.Errorf("the vDSO has %d free bytes at its end, remote calls need %d: %w", len(page)-at, len(blob), ErrNotSupported)
+	}
+	return vdso.End - pageSize + Addr(at), nil
+}
+
+// hole finds the lowest free range of size bytes above 1 MiB, where the kernel itself places nothing: should the
+// engine die, another thread's mmap can't land there before the parked leader unmaps it.
+func hole(mapped []Range, size uint64) (Addr, error) {
+	const low, high = 1 << 20, 1<<47 - pageSize
+	if !sort.SliceIsSorted(mapped, func(i, j int) bool { return mapped[i].Start < mapped[j].Start }) {
+		return 0, errors.New("maps are not in ascending order")
+	}
+	at := Addr(low)
+	for _, m := range mapped {
+		// a page between neighbours, so that a stack may grow and nothing merges
+		if m.Start >= at && m.Start-at >= size+2*pageSize {
+			break
+		}
+		if m.End+pageSize > at {
+			at = m.End + pageSize
+		}
+	}
+	if at+size > high {
+		return 0, fmt.Errorf("no free %d bytes in its address space: %w", size, unix.ENOMEM)
+	}
+	return at, nil
+}
