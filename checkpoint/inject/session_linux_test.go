@@ -29,7 +29,7 @@ func start(t testing.TB, name string, args ...string) *exec.Cmd {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f := strings.Fields(string(b)); len(f) > 2 && (f[0] == "230" || f[0] == "35" || f[0] == "0") {
+		if f := strings.Fields(string(b)); len(f) > 2 && (f[0] == "230" || f[0] == "35") {
 			return cmd
 		}
 		runtime.Gosched()
