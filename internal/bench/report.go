@@ -140,7 +140,7 @@ different days. Each run starts a new target in a PID and mount namespace of its
 dumps it (the target ends), restores it detached, and has the restored target check itself.
 
 - **criu**: CRIU 4.1.1 as it comes. **criu-nobp**: the same with `+"`CRIU_FAULT=130`"+` in its environment, which spares it the hardware
-  breakpoints that cost it some 10 ms a run in a virtual machine.
+  breakpoints that cost it some 10 ms a run in a virtual machine. Both find their cache of kernel features in /run after the first run.
 - **dump**, **restore**: from the start of the engine's process to its exit. **frozen**: what the engine's own `+"`stats-dump`"+` says.
 - **max RSS**: `+"`ru_maxrss`"+` of the engine's process.
 - **trapline/criu**: below 1 is better than CRIU as it comes.
