@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"unsafe"
 
@@ -113,6 +114,9 @@ func (p *Proc) OpenFile(name string, flags int) (int, error) {
 
 // path is the name of a file in messages.
 func (p *Proc) path(name string) string {
+	if other, ok := strings.CutPrefix(p.prefix, "../"); ok {
+		return "/proc/" + other + name
+	}
 	return "/proc/" + strconv.Itoa(p.pid) + "/" + p.prefix + name
 }
 
