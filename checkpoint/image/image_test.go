@@ -44,6 +44,13 @@ func writeSmall(t testing.TB, dir string) {
 	check(w.Put("pstree.img", &pstree.PstreeEntry{
 		Pid: proto.Uint32(12), Ppid: proto.Uint32(0), Pgid: proto.Uint32(12), Sid: proto.Uint32(12), Threads: []uint32{12},
 	}))
+	check(w.Put("core-12.img", &criu_core.CoreEntry{
+		Mtype: criu_core.CoreEntry_X86_64.Enum(),
+		Tc: &criu_core.TaskCoreEntry{
+			TaskState: proto.Uint32(TaskZombie), ExitCode: proto.Uint32(3), Personality: proto.Uint32(0),
+			Flags: proto.Uint32(0), BlkSigset: proto.Uint64(0), Comm: proto.String("small"),
+		},
+	}))
 	check(w.Put("ids-12.img", &criu_core.TaskKobjIdsEntry{
 		VmId: proto.Uint32(1), FilesId: proto.Uint32(1), FsId: proto.Uint32(1), SighandId: proto.Uint32(1),
 	}))

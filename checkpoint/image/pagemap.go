@@ -232,24 +232,9 @@ func (r *Reader) Parent() (*Reader, error) {
 	if r.parent != nil {
 		return r.parent, nil
 	}
-	fd, err := openat(int(r.dir.Fd()), parentName, unix.O_RDONLY|unix.O_DIRECTORY, 0)
-	if errors.Is(err, unix.ENOENT) {
-		if _, err := readlinkat(int(r.dir.Fd()), parentName); err != nil {
-			return nil, nil
-		}
-	}
-	path := filepath.Join(r.path, parentName)
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
-	}
-	if r.depth >= maxParents {
-		_ = unix.Close(fd)
-		return nil, fmt.Errorf("%s: %w", path, corrupt(parentName, -1, "more than %d previous dumps", maxParents))
-	}
-	dir := os.NewFile(uintptr(fd), path)
-	if r.isBelow(dir) {
-		_ = dir.Close()
-		return nil, fmt.Errorf("%s: %w", path, corrupt(parentName, -1, "the links of previous dumps form a circle"))
+	dir, path, err := r.openParent()
+	if dir == nil || err != nil {
+		return nil, err
 	}
 	p, err := open(dir, path, r)
 	if err != nil {
@@ -257,6 +242,31 @@ func (r *Reader) Parent() (*Reader, error) {
 	}
 	r.parent = p
 	return p, nil
+}
+
+// openParent opens the directory itself; nil if there is none.
+func (r *Reader) openParent() (dir *os.File, path string, err error) {
+	path = filepath.Join(r.path, parentName)
+	fd, err := openat(int(r.dir.Fd()), parentName, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if errors.Is(err, unix.ENOENT) {
+		if _, err := readlinkat(int(r.dir.Fd()), parentName); err != nil {
+			return nil, path, nil
+		}
+	}
+	if err != nil {
+		return nil, path, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	dir = os.NewFile(uintptr(fd), path)
+	switch {
+	case r.depth >= maxParents:
+		err = corrupt(parentName, -1, "more than %d previous dumps", maxParents)
+	case r.isBelow(dir):
+		err = corrupt(parentName, -1, "the links of previous dumps form a circle")
+	default:
+		return dir, path, nil
+	}
+	_ = dir.Close()
+	return nil, path, fmt.Errorf("%s: %w", path, err)
 }
 
 // isBelow tells whether dir is r's directory or one that led to it.

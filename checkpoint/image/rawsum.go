@@ -3,6 +3,7 @@
 package image
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -90,7 +91,7 @@ func (r *rawFile) finish() (fileSum, error) {
 	if err != nil {
 		return fileSum{}, err
 	}
-	blocks, err := sumBlocks(r.f, fi.Size(), int64(len(r.blocks)))
+	blocks, err := sumBlocks(context.Background(), r.f, fi.Size(), int64(len(r.blocks)))
 	if err != nil {
 		return fileSum{}, err
 	}
@@ -113,8 +114,9 @@ func (r *rawFile) settle() {
 }
 
 // sumBlocks reads a file of size bytes from block first to its end and returns a checksum per
-// block. Long files are read by two goroutines with a buffer of one block each.
-func sumBlocks(f io.ReaderAt, size, first int64) ([]uint32, error) {
+// block. Long files are read by two goroutines with a buffer of one block each. The caller answers
+// for size: 4 bytes are allocated per block.
+func sumBlocks(ctx context.Context, f io.ReaderAt, size, first int64) ([]uint32, error) {
 	n := blocksOf(size) - first
 	if n <= 0 {
 		return nil, nil
@@ -142,6 +144,10 @@ func sumBlocks(f io.ReaderAt, size, first int64) ([]uint32, error) {
 		wg.Go(func() {
 			buf := make([]byte, min(BlockSize, size))
 			for i := w; i < n; i += workers {
+				if err := ctx.Err(); err != nil {
+					errs[w] = err
+					return
+				}
 				if err := one(buf, i); err != nil {
 					errs[w] = err
 					return

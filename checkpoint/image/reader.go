@@ -63,26 +63,37 @@ func open(d *os.File, path string, child *Reader) (*Reader, error) {
 }
 
 func (r *Reader) load() error {
-	data, err := r.whole(SumsName)
-	switch {
-	case err == nil:
-		if r.sums, err = decodeSums(data); err != nil {
-			return err
-		}
-	case !errors.Is(err, fs.ErrNotExist):
+	if err := r.loadSums(); err != nil {
 		return err
 	}
+	inv, err := r.loadInventory()
+	r.inv = inv
+	return err
+}
+
+func (r *Reader) loadSums() error {
+	data, err := r.whole(SumsName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.sums, err = decodeSums(data)
+	return err
+}
+
+func (r *Reader) loadInventory() (*inventory.InventoryEntry, error) {
 	var inv inventory.InventoryEntry
 	if err := r.one(inventoryName, &inv); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: it has no %s, which a dump writes last", ErrIncomplete, inventoryName)
+		return nil, fmt.Errorf("%w: it has no %s, which a dump writes last", ErrIncomplete, inventoryName)
 	} else if err != nil {
-		return err
+		return nil, err
 	}
 	if v := inv.GetImgVersion(); v != imageVersion {
-		return fmt.Errorf("%w: %d, want %d", ErrVersion, v, imageVersion)
+		return nil, fmt.Errorf("%w: %d, want %d", ErrVersion, v, imageVersion)
 	}
-	r.inv = &inv
-	return nil
+	return &inv, nil
 }
 
 // Close releases the directory.
