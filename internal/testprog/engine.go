@@ -117,7 +117,7 @@ func (e *RunError) ExitStatus() int {
 func (e *RunError) Summary() string {
 	for _, text := range []string{e.Log, e.Output} {
 		for line := range strings.Lines(text) {
-			if _, msg, ok := strings.Cut(line, "Error ("); ok {
+			if _, msg, ok := strings.Cut(line, "Error ("); ok && !strings.Contains(msg, "rlimit: Can't setup") {
 				if _, m, ok := strings.Cut(msg, "): "); ok {
 					msg = m
 				}

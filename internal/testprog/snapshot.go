@@ -96,10 +96,14 @@ func (s Snapshot) stat(key, dir string) {
 	if state == "R" || state == "D" { // the moment
 		state = "S"
 	}
+	exit := f[49]
+	if state != "Z" {
+		exit = "none" // a leftover of the last stop
+	}
 	// Counted from 0 at the third field: ppid 1, pgrp 2, session 3, tty 4, tpgid 5, priority 15, nice 16,
 	// rt_priority 37, policy 38, exit_code 49.
 	s[key+"/stat"] = fmt.Sprintf("state=%s ppid=%s pgrp=%s session=%s tty=%s tpgid=%s priority=%s nice=%s rtprio=%s policy=%s exit=%s",
-		state, f[1], f[2], f[3], f[4], f[5], f[15], f[16], f[37], f[38], f[49])
+		state, f[1], f[2], f[3], f[4], f[5], f[15], f[16], f[37], f[38], exit)
 }
 
 func (s Snapshot) process(pid int) {
@@ -143,34 +147,64 @@ func (s Snapshot) task(key, dir string) {
 	s[key+"/status"] = strings.Join(kept, "")
 }
 
-// maps keeps address, protection and offset of every map with its VmFlags. Device and inode of a deleted file, a memfd
-// or shared anonymous memory are new ones after a restore.
+// A span is one map, or several that the kernel could have merged: whether it did says nothing about the process.
+type span struct {
+	start, end, offset uint64
+	rest               string // protection, path, VmFlags
+}
+
+// maps keeps address, protection, offset, path and VmFlags of every map. Device and inode of a deleted file, a memfd or
+// shared anonymous memory are new ones after a restore.
 func (s Snapshot) maps(p, dir string) {
 	text, err := os.ReadFile(dir + "/smaps")
 	if err != nil {
 		return
 	}
-	var b strings.Builder
-	head := ""
+	var spans []span
+	var cur span
 	for line := range strings.Lines(string(text)) {
-		f := strings.Fields(line)
-		if len(f) >= 5 && strings.Contains(f[0], "-") {
-			head = fmt.Sprintf("%s %s %s", f[0], f[1], f[2])
-			if len(f) > 5 {
-				head += " " + strings.Join(f[5:], " ")
-			}
-		} else if rest, ok := strings.CutPrefix(line, "VmFlags: "); ok {
+		if flags, ok := strings.CutPrefix(line, "VmFlags: "); ok {
 			// sd (soft-dirty) says something about the moment, and ac (accounted) is set once a private file map has
-			// been writable, as it has to be for its contents. [stack] grows by itself.
-			flags := slices.DeleteFunc(strings.Fields(rest), func(f string) bool { return f == "sd" || f == "ac" })
-			if strings.Contains(head, "[stack]") {
-				_, after, _ := strings.Cut(head, "-")
-				head = "…-" + after
-			}
-			fmt.Fprintf(&b, "%s (%s)\n", head, strings.Join(flags, " "))
+			// been writable, as it has to be for its contents.
+			kept := slices.DeleteFunc(strings.Fields(flags), func(f string) bool { return f == "sd" || f == "ac" })
+			cur.rest += " (" + strings.Join(kept, " ") + ")"
+			spans = appendSpan(spans, cur)
+			continue
+		}
+		f := strings.Fields(line)
+		if len(f) < 5 || !strings.Contains(f[0], "-") {
+			continue
+		}
+		path := strings.Join(f[5:], " ")
+		if path == "/dev/zero (deleted)" || path == "/memfd:/dev/zero (deleted)" {
+			path = "shared anonymous" // CRIU restores it from a memfd
+		}
+		cur = span{rest: f[1] + " " + path}
+		if n, _ := fmt.Sscanf(f[0]+" "+f[2], "%x-%x %x", &cur.start, &cur.end, &cur.offset); n != 3 {
+			continue
 		}
 	}
+	var b strings.Builder
+	for _, m := range spans {
+		start := fmt.Sprintf("%x", m.start)
+		if strings.Contains(m.rest, "[stack]") {
+			start = "…" // grows by itself
+		}
+		fmt.Fprintf(&b, "%s-%x %x %s\n", start, m.end, m.offset, m.rest)
+	}
 	s[p+"/maps"] = b.String()
+}
+
+func appendSpan(spans []span, m span) []span {
+	if n := len(spans); n > 0 {
+		last := &spans[n-1]
+		file := strings.Contains(m.rest, "/") || strings.Contains(m.rest, "shared")
+		if last.end == m.start && last.rest == m.rest && (!file || last.offset+(last.end-last.start) == m.offset) {
+			last.end = m.end
+			return spans
+		}
+	}
+	return append(spans, m)
 }
 
 // descriptors keeps what each descriptor leads to, its position and its flags.

@@ -32,6 +32,8 @@ type Target struct {
 
 	t       testing.TB
 	out     *os.File // read and write end of the FIFO "out"
+	closes  *os.File // inotify: somebody closed "out" after writing
+	open    int      // lines read without the close that follows each
 	scanner *bufio.Reader
 }
 
@@ -73,6 +75,11 @@ func Start(t testing.TB, path string, args []string, o *Options) *Target {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { out.Close() })
+	closes, err := watchCloses(filepath.Join(dir, "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closes.Close() })
 	if o.Prep != nil {
 		if err := o.Prep(dir); err != nil {
 			t.Fatal(err)
@@ -105,7 +112,7 @@ func Start(t testing.TB, path string, args []string, o *Options) *Target {
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", path, err)
 	}
-	tgt := &Target{Dir: dir, Pid: cmd.Process.Pid, t: t, out: out, scanner: bufio.NewReader(out)}
+	tgt := &Target{Dir: dir, Pid: cmd.Process.Pid, t: t, out: out, closes: closes, scanner: bufio.NewReader(out)}
 	t.Cleanup(func() { KillMarked(t, dir) })
 	go func() {
 		err := cmd.Wait()
@@ -155,7 +162,42 @@ func (tgt *Target) Read() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("target %d says nothing for %v: %w\n%s", tgt.Pid, Patience, err, tgt.where())
 	}
-	return strings.TrimSuffix(line, "\n"), nil
+	line = strings.TrimSuffix(line, "\n")
+	if !strings.HasPrefix(line, "exited") {
+		tgt.open++
+	}
+	return line, nil
+}
+
+// watchCloses returns a descriptor to read an event from for each close of a writer.
+func watchCloses(path string) (*os.File, error) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("testprog: inotify: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "inotify")
+	if _, err := unix.InotifyAddWatch(fd, path, unix.IN_CLOSE_WRITE); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("testprog: watch %s: %w", path, err)
+	}
+	return f, nil
+}
+
+// quiet waits until the writer of every line that was read has closed the FIFO, which a dump would else find open.
+func (tgt *Target) quiet() error {
+	// Two events that nobody read in between become one, so the queue is read until it is empty.
+	buf := make([]byte, 4096)
+	if tgt.open == 0 {
+		return nil
+	}
+	tgt.open = 0
+	if err := tgt.closes.SetReadDeadline(time.Now().Add(Patience)); err != nil {
+		return fmt.Errorf("target %d: %w", tgt.Pid, err)
+	}
+	if _, err := tgt.closes.Read(buf); err != nil {
+		return fmt.Errorf("target %d keeps its FIFO open: %w", tgt.Pid, err)
+	}
+	return nil
 }
 
 // where tells what the threads of a silent target are doing.
@@ -178,7 +220,11 @@ func (tgt *Target) where() string {
 // Ready waits until the target has set everything up.
 func (tgt *Target) Ready() {
 	tgt.t.Helper()
-	if err := tgt.expect("ready"); err != nil {
+	err := tgt.expect("ready")
+	if err == nil {
+		err = tgt.quiet()
+	}
+	if err != nil {
 		tgt.t.Fatal(err)
 	}
 }
