@@ -22,6 +22,12 @@ const (
 
 const syscallInsn = "\x0f\x05"
 
+// The nursery's ELF machine, and its code: pause() for ever.
+const (
+	elfMachine = 62
+	pauseLoop  = "\xb8\x22\x00\x00\x00\x0f\x05\xeb\xf7"
+)
+
 const (
 	eflagsCF, eflagsPF, eflagsAF = 1 << 0, 1 << 2, 1 << 4
 	eflagsZF, eflagsSF           = 1 << 6, 1 << 7

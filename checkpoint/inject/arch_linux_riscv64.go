@@ -25,6 +25,11 @@ const (
 const syscallInsn = "\x73\x00\x00\x00"
 
 const (
+	elfMachine = 243
+	pauseLoop  = ""
+)
+
+const (
 	blobBatch      = 0
 	blobBatchRet   = 0
 	blobEnd        = 0

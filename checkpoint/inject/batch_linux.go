@@ -148,7 +148,7 @@ func (s *Session) Run(b *Batch) error {
 	if err := s.WriteMem(s.Area, all); err != nil {
 		return err
 	}
-	if err := s.start(s.T, &s.orig, s.Area, s.mask); err != nil {
+	if err := s.start(s.T, &s.orig, s.Area); err != nil {
 		return err
 	}
 	if err := s.untilStop(s.T, b.EntryAddr(n)); err != nil {
@@ -159,7 +159,7 @@ func (s *Session) Run(b *Batch) error {
 }
 
 // start sends a parked thread into the batch at entries.
-func (s *Session) start(t *Tracee, base *Regs, entries Addr, _ uint64) error {
+func (s *Session) start(t *Tracee, base *Regs, entries Addr) error {
 	r := *base
 	setBatch(&r, s.code+blobBatch, entries)
 	if err := t.SetRegs(&r); err != nil {
@@ -194,10 +194,8 @@ func (s *Session) untilStop(t *Tracee, entry Addr) error {
 					t.Tid, st.Signal, pc(&r), (batchPosition(&r)-s.Area)/EntrySize)
 			}
 		case StopEvent:
-			if s.OnEvent != nil {
-				if err := s.OnEvent(t, st); err != nil {
-					return err
-				}
+			if err := s.event(t, st); err != nil {
+				return err
 			}
 		}
 		if err := t.Cont(0); err != nil {

@@ -51,8 +51,8 @@ type Session struct {
 	Calls int64
 	// StopPending is set when SIGSTOP arrived meanwhile; Cure sends it again.
 	StopPending bool
-	// OnEvent, if set, is told of ptrace events (a clone in a restore's batch) before the tracee goes on.
-	OnEvent func(*Tracee, Stop) error
+	// Born are the tasks that batches of a restore's process have cloned, each stopped before its first instruction.
+	Born []*Tracee
 
 	mem      *os.File
 	orig     Regs
@@ -65,7 +65,6 @@ type Session struct {
 	noSys    bool
 	unwind   []unwindEntry
 	deadline time.Time
-	outside  map[int]Regs
 }
 
 // Infect gives the process of a stopped leader a scratch area and parks the leader. On error the target is as it was.
@@ -206,10 +205,8 @@ func (s *Session) call(t *Tracee, stub Addr, nr uint64, args [6]uint64) (uint64,
 				return 0, fmt.Errorf("task %d: %v during a remote call", t.Tid, st.Signal)
 			}
 		case StopEvent:
-			if s.OnEvent != nil {
-				if err := s.OnEvent(t, st); err != nil {
-					return 0, err
-				}
+			if err := s.event(t, st); err != nil {
+				return 0, err
 			}
 		}
 	}
@@ -217,6 +214,19 @@ func (s *Session) call(t *Tracee, stub Addr, nr uint64, args [6]uint64) (uint64,
 		return 0, err
 	}
 	return callResult(&r), nil
+}
+
+// event keeps the task that a clone has made.
+func (s *Session) event(t *Tracee, st Stop) error {
+	switch st.Event {
+	case unix.PTRACE_EVENT_CLONE, unix.PTRACE_EVENT_FORK, unix.PTRACE_EVENT_VFORK:
+		tid, err := t.EventMsg()
+		if err != nil {
+			return err
+		}
+		return s.born(tid)
+	}
+	return nil
 }
 
 func (s *Session) options() uintptr {
@@ -409,6 +419,10 @@ func room(mem *os.File, vdso Range) (Addr, error) {
 		return 0, fmt.Errorf("the vDSO has %d free bytes at its end, remote calls need %d: %w", len(page)-at, len(blob), ErrNotSupported)
 	}
 	return vdso.End - pageSize + Addr(at), nil
+}
+
+func sortRanges(r []Range) {
+	sort.Slice(r, func(i, j int) bool { return r[i].Start < r[j].Start })
 }
 
 // hole finds the lowest free range of size bytes above 1 MiB, where the kernel itself places nothing: should the

@@ -292,7 +292,7 @@ func dieAt(t *testing.T, at string) {
 		if err := s.WriteMem(s.Area, append(all, e[:]...)); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.start(s.T, &s.orig, s.Area, 0); err != nil {
+		if err := s.start(s.T, &s.orig, s.Area); err != nil {
 			t.Fatal(err)
 		}
 		die()

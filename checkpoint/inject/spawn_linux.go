@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inject
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Nursery is the process from which a restore's processes descend: an ELF file of one page that sleeps in pause(2)
+// and is driven from outside. It owns no descriptor.
+type Nursery struct {
+	*Session
+	// Maps are its own mappings, which its children inherit: to be unmapped, or (vDSO, vvar) to be moved.
+	Maps []NamedRange
+}
+
+// NamedRange is a mapping with its name.
+type NamedRange struct {
+	Range
+	Name string
+}
+
+const (
+	nurseryBase = 0x10000 // vm.mmap_min_addr
+	nurseryCode = 0x100   // offset of the blob in its page
+)
+
+// Spawn starts a nursery, with a scratch area of size bytes outside of all avoid, in ascending order, that every
+// process born from it inherits at the same place. It and they are killed if the engine dies. The calling OS thread
+// must live as long.
+func Spawn(avoid []Range, size uint64) (*Nursery, error) {
+	if len(blob) == 0 {
+		return nil, fmt.Errorf("restoring on this architecture: %w", ErrNotSupported)
+	}
+	fd, err := unix.MemfdCreate("trapline", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("memfd_create: %w", err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, nurseryELF()); err != nil {
+		return nil, fmt.Errorf("writing the first process: %w", err)
+	}
+	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", fd), []string{"trapline"}, &syscall.ProcAttr{
+		Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("starting the first process: %w", err)
+	}
+	n, err := adoptNursery(pid, avoid, size)
+	if err != nil {
+		_ = unix.Kill(pid, unix.SIGKILL)
+		_, _ = unix.Wait4(pid, nil, unix.WALL, nil)
+		return nil, fmt.Errorf("preparing the first process: %w", err)
+	}
+	return n, nil
+}
+
+func adoptNursery(pid int, avoid []Range, size uint64) (*Nursery, error) {
+	s := &Session{AreaSize: size, pid: pid, tid: pid, sig: unix.SIGURG, deadline: time.Now().Add(10 * time.Second)}
+	t, err := Seize(pid, s.options())
+	if err != nil {
+		return nil, err
+	}
+	s.T = t
+	if err := t.Interrupt(); err != nil {
+		return nil, err
+	}
+	if _, err := t.Poll(s.deadline); err != nil {
+		return nil, err
+	}
+	if s.mem, err = os.OpenFile(fmt.Sprintf("/proc/%d/mem", pid), os.O_RDWR, 0); err != nil {
+		return nil, err
+	}
+	n := &Nursery{Session: s}
+	if n.Maps, err = namedMaps(pid); err != nil {
+		return nil, err
+	}
+	all := append([]Range(nil), avoid...)
+	for _, m := range n.Maps {
+		all = append(all, m.Range)
+	}
+	sortRanges(all)
+	if s.Area, err = hole(all, size+pageSize); err != nil {
+		return nil, err
+	}
+	if s.orig, err = t.Regs(); err != nil {
+		return nil, err
+	}
+	s.code = nurseryBase + nurseryCode
+	if err := t.SetSigMask(allSignals &^ (1 << (s.sig - 1))); err != nil {
+		return nil, err
+	}
+	if _, err := s.Call(sysMmap, s.Area, size+pageSize, unix.PROT_READ|unix.PROT_WRITE|unix.PROT_EXEC,
+		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED_NOREPLACE, ^uint64(0), 0); err != nil {
+		return nil, err
+	}
+	// the first page of the area is the code
+	if err := s.WriteMem(s.Area, blob); err != nil {
+		return nil, err
+	}
+	s.code, s.Area = s.Area, s.Area+pageSize
+	if _, err := s.Call(unix.SYS_CLOSE_RANGE, 0, uint64(^uint32(0)), 0); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// Whole is the scratch area with the page of code in front of it.
+func (n *Nursery) Whole() Range { return Range{n.Area - pageSize, n.Area + n.AreaSize} }
+
+// nurseryELF is a static executable: ELF header, two program headers, and code.
+func nurseryELF() []byte {
+	p := make([]byte, pageSize)
+	copy(p, "\x7fELF\x02\x01\x01")
+	le := binary.LittleEndian
+	le.PutUint16(p[16:], 2) // ET_EXEC
+	le.PutUint16(p[18:], elfMachine)
+	le.PutUint32(p[20:], 1)
+	le.PutUint64(p[24:], nurseryBase+nurseryCode-uint64(len(pauseLoop))-16)
+	le.PutUint64(p[32:], 64)
+	le.PutUint16(p[52:], 64)
+	le.PutUint16(p[54:], 56)
+	le.PutUint16(p[56:], 2)
+	ph := p[64:]
+	le.PutUint32(ph, 1)     // PT_LOAD
+	le.PutUint32(ph[4:], 5) // R, X
+	le.PutUint64(ph[16:], nurseryBase)
+	le.PutUint64(ph[24:], nurseryBase)
+	le.PutUint64(ph[32:], pageSize)
+	le.PutUint64(ph[40:], pageSize)
+	le.PutUint64(ph[48:], pageSize)
+	ph = p[64+56:]
+	le.PutUint32(ph, 0x6474e551) // PT_GNU_STACK: no executable stack
+	le.PutUint32(ph[4:], 6)
+	copy(p[nurseryCode-len(pauseLoop)-16:], pauseLoop)
+	copy(p[nurseryCode:], blob)
+	return p
+}
+
+func namedMaps(pid int) ([]NamedRange, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		return nil, err
+	}
+	var out []NamedRange
+	for sc := bufio.NewScanner(bytes.NewReader(b)); sc.Scan(); {
+		var m NamedRange
+		if _, err := fmt.Sscanf(sc.Text(), "%x-%x", &m.Start, &m.End); err != nil {
+			return nil, fmt.Errorf("maps of %d: %w", pid, err)
+		}
+		if f := strings.Fields(sc.Text()); len(f) > 5 {
+			m.Name = f[5]
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+// Child makes the session of a process that was born in a batch of s (Born), which must be stopped before its first
+// instruction. pid is its id as the process itself sees it.
+func (s *Session) Child(t *Tracee, pid int) (*Session, error) {
+	c := *s
+	c.T, c.pid, c.tid, c.unwind, c.Born, c.Calls = t, pid, pid, nil, nil, 0
+	c.deadline = time.Now().Add(10 * time.Second)
+	var err error
+	if c.mem, err = os.OpenFile(fmt.Sprintf("/proc/%d/mem", t.Tid), os.O_RDWR, 0); err != nil {
+		return nil, err
+	}
+	return &c, nil
+}
+
+// Thread makes the session of another thread of the process, which shares the scratch area: one may run at a time.
+func (s *Session) Thread(t *Tracee, tid int) *Session {
+	c := *s
+	c.T, c.tid, c.Born, c.Calls = t, tid, nil, 0
+	return &c
+}
+
+// Close closes what the session holds in the engine. The process stays as it is.
+func (s *Session) Close() error { return s.mem.Close() }
+
+// born waits for the first stop of a new tracee and keeps it.
+func (s *Session) born(tid uint64) error {
+	t := Adopt(int(tid))
+	st, err := t.Poll(s.deadline)
+	if err != nil {
+		return err
+	}
+	if st.Kind == StopExited {
+		return fmt.Errorf("task %d: %w", tid, ErrGone)
+	}
+	s.Born = append(s.Born, t)
+	return nil
+}
+
+// CallAt makes one remote call with the system call instruction at pc, for the time when the scratch area goes.
+func (s *Session) CallAt(pc Addr, nr uintptr, args ...uint64) (uint64, error) {
+	var a [6]uint64
+	copy(a[:], args)
+	v, err := s.call(s.T, pc-s.code, uint64(nr), a)
+	if err != nil {
+		return 0, err
+	}
+	return errnoOf(v)
+}
+
+// Syscall finds a system call instruction in the executable range, to call it with CallAt.
+func (s *Session) Syscall(r Range) (Addr, error) {
+	buf := make([]byte, min(r.End-r.Start, 1<<20))
+	if err := s.ReadMem(r.Start, buf); err != nil {
+		return 0, err
+	}
+	if i := bytes.Index(buf, []byte(syscallInsn)); i >= 0 {
+		return r.Start + Addr(i), nil
+	}
+	return 0, fmt.Errorf("no system call instruction in %#x-%#x", r.Start, r.End)
+}
