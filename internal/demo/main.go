@@ -145,7 +145,8 @@ func inside(c config) error {
 			return err
 		}
 		if err := checkpoint(c, cycle+1, server, load); err != nil {
-			return errors.Join(err, load.stop())
+			_ = load.stop() // a client that fails after this fails because of it
+			return err
 		}
 	}
 	if err := load.advance(c.writes); err != nil {
