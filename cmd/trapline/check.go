@@ -2,5 +2,171 @@
 
 package main
 
-// check is trapline check.
-func (a *app) check(_ *settings) int { return exitFailed }
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/trapline/trapline/checkpoint/features"
+)
+
+// check is trapline check: what this machine can do, what not, and why.
+func (a *app) check(s *settings) int {
+	log, err := a.begin(s)
+	if err != nil {
+		return a.fail("check", err)
+	}
+	defer log.Close()
+	switch {
+	case len(s.features) > 0:
+		return a.checkNamed(s, log)
+	case a.asCRIU:
+		return a.checkLevels(s, log)
+	}
+	return a.checkAll(s)
+}
+
+// checkNamed answers check --feature NAME, as CRIU does.
+func (a *app) checkNamed(s *settings, log *logging) int {
+	status := exitDone
+	var list []*features.Feature
+	for _, name := range s.features {
+		if name == "list" {
+			a.listFeatures()
+			continue
+		}
+		f := features.Find(name)
+		if f == nil {
+			return a.fail("check", usagef("unknown feature %s; --feature list lists them", name))
+		}
+		list = append(list, f)
+		err := f.Test()
+		if err != nil {
+			status = exitFailed
+		}
+		switch {
+		case s.json:
+		case err == nil:
+			fmt.Fprintf(a.stdout, "%s is supported\n", name)
+		default:
+			log.Warn(err.Error())
+		}
+	}
+	if s.json {
+		if err := writeJSON(a.stdout, findings(list)); err != nil {
+			return a.fail("check", err)
+		}
+	}
+	return status
+}
+
+// listFeatures prints the names of all features.
+func (a *app) listFeatures() {
+	var names []string
+	for _, f := range features.List() {
+		names = append(names, f.Name)
+	}
+	fmt.Fprintln(a.stdout, strings.Join(names, " "))
+}
+
+// checkLevels is criu check: one verdict in CRIU's words.
+func (a *app) checkLevels(s *settings, log *logging) int {
+	required, rest := true, true
+	for _, f := range features.List() {
+		if !asked(s, f.Level) {
+			continue
+		}
+		if err := f.Test(); err != nil {
+			log.Warn(err.Error())
+			if f.Level == features.Required {
+				required = false
+			} else {
+				rest = false
+			}
+		}
+	}
+	switch {
+	case !required:
+		fmt.Fprintln(a.stdout, "Does not look good.")
+	case !rest:
+		fmt.Fprintln(a.stdout, "Looks good but some kernel features are missing\nwhich, depending on your process tree, may cause\ndump or restore failure.")
+	default:
+		fmt.Fprintln(a.stdout, "Looks good.")
+		return exitDone
+	}
+	return exitFailed
+}
+
+// asked says whether the status depends on features of a level.
+func asked(s *settings, l features.Level) bool {
+	return l == features.Required || l == features.Extra && s.checkExtra || l == features.Experimental && s.checkExperimental
+}
+
+// finding is a line of trapline check.
+type finding struct {
+	Name   string `json:"name"`
+	Level  string `json:"level"`
+	Status string `json:"status"` // "yes", "no" or "unknown"
+	Since  string `json:"since,omitempty"`
+	Needs  string `json:"needs,omitempty"`
+	Use    string `json:"use"`
+	Why    string `json:"why,omitempty"`
+}
+
+// findings tests features.
+func findings(list []*features.Feature) []finding {
+	out := make([]finding, 0, len(list))
+	for _, f := range list {
+		l := finding{Name: f.Name, Level: f.Level.String(), Status: "yes", Since: f.Since, Needs: f.Needs, Use: f.Use}
+		if err := f.Test(); err != nil {
+			l.Status, l.Why = "unknown", err.Error()
+			var no *features.UnsupportedError
+			if errors.As(err, &no) {
+				l.Status, l.Why = "no", no.Reason
+			}
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// checkAll prints every feature. The status is 1 if one of the levels asked for has a feature that is not there.
+func (a *app) checkAll(s *settings) int {
+	list := features.List()
+	found := findings(list)
+	status := exitDone
+	for i, f := range list {
+		if found[i].Status != "yes" && asked(s, f.Level) {
+			status = exitFailed
+		}
+	}
+	var err error
+	if s.json {
+		err = writeJSON(a.stdout, found)
+	} else {
+		err = writeFindings(a.stdout, found)
+	}
+	if err != nil {
+		return a.fail("check", fmt.Errorf("print the result: %w", err))
+	}
+	return status
+}
+
+// writeFindings prints the table.
+func writeFindings(w io.Writer, found []finding) error {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(tw, "here\tfeature\tlevel\tLinux\twhat for; why not")
+	for _, f := range found {
+		what := f.Use
+		if f.Status != "yes" {
+			what += "; " + f.Why
+			if f.Needs != "" {
+				what += " (needs " + f.Needs + ")"
+			}
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", f.Status, f.Name, f.Level, f.Since, what)
+	}
+	return tw.Flush()
+}

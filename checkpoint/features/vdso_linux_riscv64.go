@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package features
+
+// mapVDSO: riscv64 kernels can't map the vDSO on request; it has to be moved.
+func mapVDSO() error {
+	return missing("riscv64 kernels have no ARCH_MAP_VDSO; the vDSO is moved instead")
+}
