@@ -42,7 +42,7 @@ type scenario struct {
 	known map[string]string
 
 	opts   *testprog.Options                                                 // of the start
-	images func(t *testing.T, dir string)                                    // looks at the images
+	images func(dir string) error                                            // looks at the images
 	after  func(t *testing.T, tgt *testprog.Target)                          // replaces the target's own check
 	start  func(t *testing.T) *testprog.Target                               // replaces the start of prog
 	before func(t *testing.T, tgt *testprog.Target)                          // runs after "ready"
@@ -223,7 +223,9 @@ func (s *scenario) try(t *testing.T, p pair) error {
 		return fmt.Errorf("after the dump these processes are still there: %v", left)
 	}
 	if s.images != nil {
-		s.images(t, images)
+		if err := s.images(images); err != nil {
+			return err
+		}
 	}
 	if s.middle != nil {
 		s.middle(t, tgt)

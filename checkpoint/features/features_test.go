@@ -97,8 +97,15 @@ func TestVersion(t *testing.T) {
 		have, since string
 		want        bool
 	}{
-		{"6.18.5-cloud", "6.18", true}, {"6.18", "6.19", false}, {"6.9", "6.13", false}, {"6.13", "6.9", true},
-		{"10.0", "6.9", true}, {"5.5.0", "5.5", true}, {"4.19", "5.5", false}, {"6.1", "", true}, {"", "3.4", false},
+		{"6.18.5-cloud", "6.18", true},
+		{"6.18", "6.19", false},
+		{"6.9", "6.13", false},
+		{"6.13", "6.9", true},
+		{"10.0", "6.9", true},
+		{"5.5.0", "5.5", true},
+		{"4.19", "5.5", false},
+		{"6.1", "", true},
+		{"", "3.4", false},
 	} {
 		if got := parseVersion(c.have).AtLeast(c.since); got != c.want {
 			t.Errorf("%q at least %q: %v, want %v", c.have, c.since, got, c.want)

@@ -56,7 +56,7 @@ func BenchmarkMaps20000(b *testing.B) {
 		defer pm.Close()
 		for b.Loop() {
 			n := 0
-			if err := pm.Scan(0, 1<<46, PageQuery{Any: PagePresent | PageSwapped, Return: PagePresent}, func(r []PageRegion) error {
+			if err := pm.Scan(0, 1<<47-pageSize, PageQuery{Any: PagePresent | PageSwapped, Return: PagePresent}, func(r []PageRegion) error {
 				n += len(r)
 				return nil
 			}); err != nil || n == 0 {
@@ -105,6 +105,12 @@ func BenchmarkMemory1GiB(b *testing.B) {
 
 func BenchmarkThreads1000(b *testing.B) {
 	p, _ := target(b, "threads", 1000)
+	b.Run("status", func(b *testing.B) { benchmarkThreads(b, p, true, false) })
+	b.Run("stat", func(b *testing.B) { benchmarkThreads(b, p, false, true) })
+	b.Run("both", func(b *testing.B) { benchmarkThreads(b, p, true, true) })
+}
+
+func benchmarkThreads(b *testing.B, p *Proc, wantStatus, wantStat bool) {
 	b.ReportAllocs()
 	var tids []int
 	var err error
@@ -116,11 +122,15 @@ func BenchmarkThreads1000(b *testing.B) {
 		}
 		for _, tid := range tids {
 			t := p.Task(tid)
-			if err := t.ReadStatus(&status); err != nil {
-				b.Fatal(err)
+			if wantStatus {
+				if err := t.ReadStatus(&status); err != nil {
+					b.Fatal(err)
+				}
 			}
-			if err := t.ReadStat(&stat); err != nil {
-				b.Fatal(err)
+			if wantStat {
+				if err := t.ReadStat(&stat); err != nil {
+					b.Fatal(err)
+				}
 			}
 		}
 	}

@@ -43,7 +43,7 @@ func (p *Proc) Children() ([]int, error) {
 // children appends what the thread's file lists: pids with a blank after each.
 func (p *Proc) children(kids []int) ([]int, error) {
 	var ok bool
-	err := p.text("children", func(b []byte) error {
+	err := p.list("children", func(b []byte) error {
 		if kids, ok = parseIDs(kids, trimNewline(b)); !ok {
 			return bad("children", b)
 		}

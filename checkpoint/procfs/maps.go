@@ -249,6 +249,9 @@ func (v *VMA) detail(b []byte) error {
 
 // addKB adds the size of a line "Key:   12 kB" to *field.
 func addKB(line []byte, field *uint64) error {
+	if bytes.HasSuffix(line, []byte(" 0 kB")) {
+		return nil
+	}
 	_, value, _ := cutKey(line)
 	size, ok := parseKB(value)
 	if !ok || *field+size < size {

@@ -24,7 +24,7 @@ type Mount struct {
 // MountInfo reads the mounts of the process' mount namespace that its root directory can reach.
 func (p *Proc) MountInfo() ([]Mount, error) {
 	var mounts []Mount
-	err := p.text("mountinfo", func(b []byte) (err error) {
+	err := p.list("mountinfo", func(b []byte) (err error) {
 		mounts, err = parseMountInfo(b)
 		return err
 	})
@@ -98,7 +98,7 @@ type Cgroup struct {
 // Cgroup reads the control groups of the task, without CONFIG_CGROUPS none.
 func (p *Proc) Cgroup() ([]Cgroup, error) {
 	var groups []Cgroup
-	err := p.text("cgroup", func(b []byte) (err error) {
+	err := p.list("cgroup", func(b []byte) (err error) {
 		groups, err = parseCgroup(b)
 		return err
 	})

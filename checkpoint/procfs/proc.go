@@ -198,12 +198,24 @@ func read(fd int, buf []byte) (int, error) {
 	}
 }
 
-// text reads a file that the kernel writes in one go (status, stat, fdinfo/N …) and gives it to parse, which must
-// not keep the bytes.
+// text reads a file that the kernel writes in one go (status, stat, fdinfo/N …: single_open in its sources) and gives it
+// to parse, which must not keep the bytes. A read that leaves room in the buffer was the whole of such a file, so
+// the usual second read is spared.
 func (p *Proc) text(name string, parse func([]byte) error) error {
 	buf := getBuffer()
 	defer putBuffer(buf)
-	b, err := p.contents(name, buf)
+	return p.parse(name, buf, (*Proc).record, parse)
+}
+
+// list is text for files that the kernel writes record by record and returns in pieces.
+func (p *Proc) list(name string, parse func([]byte) error) error {
+	buf := getBuffer()
+	defer putBuffer(buf)
+	return p.parse(name, buf, (*Proc).contents, parse)
+}
+
+func (p *Proc) parse(name string, buf *[]byte, get func(*Proc, string, *[]byte) ([]byte, error), parse func([]byte) error) error {
+	b, err := get(p, name, buf)
 	if err != nil {
 		return err
 	}
@@ -213,6 +225,25 @@ func (p *Proc) text(name string, parse func([]byte) error) error {
 	return nil
 }
 
+// record reads a file of one record into *buf, which grows as needed.
+func (p *Proc) record(name string, buf *[]byte) ([]byte, error) {
+	fd, err := openat(p.dir, p.prefix+name, unix.O_RDONLY)
+	if err != nil {
+		return nil, p.fail("open", name, err)
+	}
+	defer unix.Close(fd)
+	n, err := read(fd, *buf)
+	if err == nil && n == len(*buf) {
+		var more []byte
+		more, err = readMore(fd, buf, n)
+		n = len(more)
+	}
+	if err != nil {
+		return nil, p.fail("read", name, err)
+	}
+	return (*buf)[:n], nil
+}
+
 // contents reads a whole file into *buf, which grows as needed.
 func (p *Proc) contents(name string, buf *[]byte) ([]byte, error) {
 	fd, err := openat(p.dir, p.prefix+name, unix.O_RDONLY)
@@ -220,16 +251,15 @@ func (p *Proc) contents(name string, buf *[]byte) ([]byte, error) {
 		return nil, p.fail("open", name, err)
 	}
 	defer unix.Close(fd)
-	b, err := readAll(fd, buf)
+	b, err := readMore(fd, buf, 0)
 	if err != nil {
 		return nil, p.fail("read", name, err)
 	}
 	return b, nil
 }
 
-// readAll reads until the end of the file into *buf, which grows as needed.
-func readAll(fd int, buf *[]byte) ([]byte, error) {
-	n := 0
+// readMore reads until the end of the file into *buf, which holds n bytes already and grows as needed.
+func readMore(fd int, buf *[]byte, n int) ([]byte, error) {
 	for {
 		if n == len(*buf) {
 			*buf = append(*buf, make([]byte, len(*buf))...)

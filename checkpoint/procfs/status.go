@@ -53,7 +53,6 @@ type Status struct {
 	X86ShadowStack bool
 
 	CPUsAllowed []uint64 // bit N of word N/64 is CPU N; no trailing zero words
-	MemsAllowed []uint64
 
 	VoluntarySwitches, InvoluntarySwitches uint64
 }
@@ -72,7 +71,7 @@ func (p *Proc) ReadStatus(s *Status) error {
 func (s *Status) parse(text []byte) error {
 	*s = Status{
 		Groups: s.Groups[:0], NStgid: s.NStgid[:0], NSpid: s.NSpid[:0], NSpgid: s.NSpgid[:0], NSsid: s.NSsid[:0],
-		CPUsAllowed: s.CPUsAllowed[:0], MemsAllowed: s.MemsAllowed[:0],
+		CPUsAllowed: s.CPUsAllowed[:0],
 	}
 	var seen bool
 	for len(text) > 0 {
@@ -156,8 +155,6 @@ func (s *Status) parse(text []byte) error {
 			}
 		case "Cpus_allowed":
 			s.CPUsAllowed, ok = parseMask(s.CPUsAllowed, v)
-		case "Mems_allowed":
-			s.MemsAllowed, ok = parseMask(s.MemsAllowed, v)
 		case "voluntary_ctxt_switches":
 			s.VoluntarySwitches, ok = parseUint(v, 10)
 		case "nonvoluntary_ctxt_switches":

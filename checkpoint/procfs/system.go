@@ -24,7 +24,7 @@ func systemText(name string, parse func([]byte) error) error {
 	defer unix.Close(fd)
 	buf := getBuffer()
 	defer putBuffer(buf)
-	b, err := readAll(fd, buf)
+	b, err := readMore(fd, buf, 0)
 	if err != nil {
 		return systemError("read", name, err)
 	}

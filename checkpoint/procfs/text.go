@@ -55,26 +55,37 @@ func parseUint(b []byte, base uint64) (uint64, bool) {
 	return v, n == len(b) && n > 0
 }
 
+// digits maps a byte to its value as a digit of base 16 or lower, anything else to 0xff.
+var digits = func() (table [256]uint8) {
+	for i := range table {
+		table[i] = 0xff
+	}
+	for i := range uint8(10) {
+		table['0'+i] = i
+	}
+	for i := range uint8(6) {
+		table['a'+i], table['A'+i] = 10+i, 10+i
+	}
+	return table
+}()
+
 // leadingUint parses the digits that b begins with and returns how many there are; 0 also when the number does
 // not fit into 64 bits.
 func leadingUint(b []byte, base uint64) (v uint64, n int) {
+	// So many digits always fit.
+	safe := 16
+	switch base {
+	case 8:
+		safe = 21
+	case 10:
+		safe = 19
+	}
 	for n < len(b) {
-		c := b[n]
-		var d uint64
-		switch {
-		case '0' <= c && c <= '9':
-			d = uint64(c - '0')
-		case 'a' <= c && c <= 'f':
-			d = uint64(c-'a') + 10
-		case 'A' <= c && c <= 'F':
-			d = uint64(c-'A') + 10
-		default:
-			return v, n
-		}
+		d := uint64(digits[b[n]])
 		if d >= base {
 			return v, n
 		}
-		if v > (^uint64(0)-d)/base {
+		if n >= safe && v > (^uint64(0)-d)/base {
 			return 0, 0
 		}
 		v = v*base + d

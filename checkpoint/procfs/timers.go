@@ -29,7 +29,7 @@ const (
 // ([io/fs.ErrNotExist]).
 func (p *Proc) Timers() ([]Timer, error) {
 	var timers []Timer
-	err := p.text("timers", func(b []byte) (err error) {
+	err := p.list("timers", func(b []byte) (err error) {
 		timers, err = parseTimers(b)
 		return err
 	})

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fds
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fown"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/regfile"
+	"github.com/trapline/trapline/checkpoint/image"
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
+)
+
+// Regular files, directories, the memory devices, and whatever is opened with O_PATH: all that is found again by its
+// path.
+
+func init() {
+	register(&kind{
+		typ:   fdinfo.FdTypes_REG,
+		match: isRegular,
+		dump:  dumpRegular,
+		flush: flushRegular,
+		check: func(_ *Set, e *fdinfo.FileEntry) error {
+			if e.GetReg() == nil {
+				return errors.New("no reg entry")
+			}
+			return nil
+		},
+		open: func(s *Set, e *fdinfo.FileEntry) (int, error) {
+			return s.openRegular(e.GetReg(), int(e.GetReg().GetFlags()))
+		},
+		common: func(_ *Set, e *fdinfo.FileEntry) (uint32, *fown.FownEntry) {
+			return e.GetReg().GetFlags(), e.GetReg().GetFown()
+		},
+	})
+}
+
+// memMajor is the major number of /dev/null, zero, full, random, urandom, mem, port and kmsg.
+const memMajor = 1
+
+func isRegular(o *object) bool {
+	if !strings.HasPrefix(o.link, "/") {
+		return false
+	}
+	if o.info.Flags&unix.O_PATH != 0 {
+		return true
+	}
+	switch o.format() {
+	case unix.S_IFREG:
+		return !isMemfd(o) && !strings.HasPrefix(o.link, "/secretmem")
+	case unix.S_IFDIR:
+		return true
+	case unix.S_IFCHR:
+		return unix.Major(o.st.Rdev) == memMajor
+	}
+	return false
+}
+
+func dumpRegular(c *Collector, o *object) (*fdinfo.FileEntry, error) {
+	name, err := c.place(o, o.id)
+	if err != nil {
+		return nil, err
+	}
+	return regEntry(o, o.id, name)
+}
+
+// regEntry makes the entry of a file that is found by name.
+func regEntry(o *object, id uint32, name string) (*fdinfo.FileEntry, error) {
+	own, err := ownerOf(o)
+	if err != nil {
+		return nil, err
+	}
+	reg := &regfile.RegFileEntry{
+		Id:    proto.Uint32(id),
+		Flags: proto.Uint32(withoutTmpfile(o.flags())),
+		Pos:   proto.Uint64(uint64(o.info.Pos)),
+		Fown:  own,
+		Name:  proto.String(name),
+		Mode:  proto.Uint32(o.st.Mode),
+	}
+	if o.format() == unix.S_IFREG {
+		reg.Size = proto.Uint64(uint64(o.st.Size))
+	}
+	return &fdinfo.FileEntry{Type: fdinfo.FdTypes_REG.Enum(), Id: proto.Uint32(id), Reg: reg}, nil
+}
+
+// withoutTmpfile takes O_TMPFILE out of a file's flags: opening it again must not make another file. O_TMPFILE contains
+// O_DIRECTORY.
+func withoutTmpfile(flags uint32) uint32 {
+	if flags&unix.O_TMPFILE == unix.O_TMPFILE {
+		return flags &^ unix.O_TMPFILE
+	}
+	return flags
+}
+
+const deletedSuffix = " (deleted)"
+
+// place returns the path under which a file is to be found, after it has made sure that it is this file which is there.
+// The link is what the kernel builds from the names that the file was reached by; renaming changes it, so only removal
+// and mounts make it wrong.
+func (c *Collector) place(o *object, id uint32) (string, error) {
+	name, deleted := strings.CutSuffix(o.link, deletedSuffix)
+	if o.st.Nlink == 0 {
+		return name, c.ghost(o, id, name)
+	}
+	var st unix.Stat_t
+	err := unix.Fstatat(unix.AT_FDCWD, o.link, &st, unix.AT_SYMLINK_NOFOLLOW)
+	switch {
+	case err == nil && st.Dev == o.st.Dev && st.Ino == o.st.Ino:
+		return o.link, nil
+	case err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR):
+		return "", o.fail("stat", err)
+	case deleted:
+		return name, c.linkRemap(o, id, name)
+	case err == nil:
+		return "", o.refuse("the file "+o.link+", whose path leads to another file",
+			"unmount what covers it, or checkpoint in the mount namespace of the program")
+	}
+	return "", o.refuse("the file "+o.link+", which its path no longer leads to",
+		"checkpoint in the mount namespace of the program, or let it close the file")
+}
+
+// openRegular opens the file of an entry, for the given flags instead of its own.
+func (s *Set) openRegular(e *regfile.RegFileEntry, flags int) (int, error) {
+	name, remapped, err := s.nameOf(e)
+	if err != nil {
+		return -1, err
+	}
+	// First only find it: opening a FIFO or a device that took the file's place could block or do something.
+	found, err := s.openPath(name, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return -1, fmt.Errorf("file %s: %w", e.GetName(), err)
+	}
+	fd := found
+	if err = s.sameFile(found, e, remapped); err == nil {
+		flags = int(withoutTmpfile(uint32(flags))) &^ (unix.O_CREAT | unix.O_EXCL | unix.O_TRUNC)
+		flags |= unix.O_NOCTTY
+		switch {
+		case flags&unix.O_PATH != 0 && flags&unix.O_DIRECTORY == 0:
+			return found, nil // opened the way it was asked for
+		case flags&unix.O_NOFOLLOW != 0:
+			// /proc/self/fd/N is a link, which O_NOFOLLOW would refuse.
+			fd, err = s.openPath(name, flags)
+		default:
+			fd, err = reopen(found, flags)
+		}
+		if err != nil {
+			err = fmt.Errorf("file %s: open: %w", e.GetName(), err)
+		}
+	}
+	_ = unix.Close(found)
+	if err != nil {
+		return -1, err
+	}
+	if pos := e.GetPos(); pos != 0 && flags&unix.O_PATH == 0 {
+		if _, err := unix.Seek(fd, int64(pos), unix.SEEK_SET); err != nil && !errors.Is(err, unix.ESPIPE) {
+			_ = unix.Close(fd)
+			return -1, fmt.Errorf("file %s: seek to %d: %w", e.GetName(), pos, err)
+		}
+	}
+	return fd, nil
+}
+
+// sameFile compares a file that was found with what the image says about it.
+func (s *Set) sameFile(fd int, e *regfile.RegFileEntry, remapped bool) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fmt.Errorf("file %s: %w", e.GetName(), err)
+	}
+	if e.Mode != nil {
+		was := e.GetMode()
+		if (st.Mode^was)&unix.S_IFMT != 0 {
+			return fmt.Errorf("file %s %w: it is %s, it was %s", e.GetName(), ErrChanged, formatName(st.Mode), formatName(was))
+		}
+		if st.Mode != was && !s.opts.SkipRWXCheck && !remapped {
+			return fmt.Errorf("file %s %w: its mode is %#o, it was %#o (--skip-file-rwx-check accepts it)",
+				e.GetName(), ErrChanged, st.Mode&0o7777, was&0o7777)
+		}
+	}
+	if e.Size != nil && st.Mode&unix.S_IFMT == unix.S_IFREG && !remapped && st.Size != int64(e.GetSize()) {
+		if kernelMade(fd) {
+			return nil
+		}
+		return fmt.Errorf("file %s %w: its size is %d bytes, it was %d", e.GetName(), ErrChanged, st.Size, e.GetSize())
+	}
+	return nil
+}
+
+// kernelMade says that a file is of a file system whose sizes mean nothing.
+func kernelMade(fd int) bool {
+	var fs unix.Statfs_t
+	if unix.Fstatfs(fd, &fs) != nil {
+		return false
+	}
+	switch int64(fs.Type) {
+	case unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC, unix.CGROUP_SUPER_MAGIC, unix.CGROUP2_SUPER_MAGIC, unix.DEBUGFS_MAGIC, unix.TRACEFS_MAGIC:
+		return true
+	}
+	return false
+}
+
+func formatName(mode uint32) string {
+	switch mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return "a regular file"
+	case unix.S_IFDIR:
+		return "a directory"
+	case unix.S_IFCHR:
+		return "a character device"
+	case unix.S_IFBLK:
+		return "a block device"
+	case unix.S_IFIFO:
+		return "a FIFO"
+	case unix.S_IFSOCK:
+		return "a socket"
+	case unix.S_IFLNK:
+		return "a symbolic link"
+	}
+	return fmt.Sprintf("of type %#o", mode&unix.S_IFMT)
+}
+
+// regularFile returns the entry of a file with a path: of a REG, or the one that a FIFO refers to.
+func (s *Set) regularFile(id uint32) (*regfile.RegFileEntry, error) {
+	e := s.files[id]
+	if e.GetReg() == nil {
+		return nil, fmt.Errorf("files.img: file %d is no file with a path: %w", id, image.ErrCorrupt)
+	}
+	return e.GetReg(), nil
+}
