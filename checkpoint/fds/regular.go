@@ -43,7 +43,7 @@ func init() {
 const memMajor = 1
 
 func isRegular(o *object) bool {
-	if !strings.HasPrefix(o.link, "/") {
+	if !strings.HasPrefix(o.link, "/") || o.format() == unix.S_IFREG && isMemfd(o) {
 		return false
 	}
 	if o.info.Flags&unix.O_PATH != 0 {
@@ -51,7 +51,7 @@ func isRegular(o *object) bool {
 	}
 	switch o.format() {
 	case unix.S_IFREG:
-		return !isMemfd(o) && !strings.HasPrefix(o.link, "/secretmem")
+		return !strings.HasPrefix(o.link, "/secretmem")
 	case unix.S_IFDIR:
 		return true
 	case unix.S_IFCHR:
