@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint
+
+import (
+	"fmt"
+
+	"github.com/trapline/trapline/checkpoint/cpu"
+)
+
+// Extra is trapline-PID.json: what CRIU's images have no field for. CRIU ignores the file, and a restore works
+// without it.
+type Extra struct {
+	// CPU is the processor of the dump.
+	CPU *cpu.Features `json:"cpu,omitempty"`
+	// Names are those of anonymous mappings (PR_SET_VMA_ANON_NAME).
+	Names []ExtraName `json:"names,omitempty"`
+	// Guards are the guard pages (MADV_GUARD_INSTALL).
+	Guards []ExtraRange `json:"guards,omitempty"`
+	// Madvise are advices of maps beyond those in CRIU's madv field.
+	Madvise []ExtraMadvise `json:"madvise,omitempty"`
+	// Sealed are mseal'ed maps.
+	Sealed []ExtraRange `json:"sealed,omitempty"`
+	// LockOnFault are maps of mlock2(MLOCK_ONFAULT).
+	LockOnFault []ExtraRange  `json:"lock_on_fault,omitempty"`
+	Threads     []ExtraThread `json:"threads,omitempty"`
+}
+
+// ExtraRange is a range of addresses, End exclusive.
+type ExtraRange struct {
+	Start uint64 `json:"start"`
+	End   uint64 `json:"end"`
+}
+
+// ExtraName is the name of an anonymous mapping.
+type ExtraName struct {
+	ExtraRange
+	Name string `json:"name"`
+}
+
+// ExtraMadvise is one advice (MADV_*) for a range.
+type ExtraMadvise struct {
+	ExtraRange
+	Advice int `json:"advice"`
+}
+
+// ExtraThread is what CRIU's core image has no field for.
+type ExtraThread struct {
+	TID        int      `json:"tid"`
+	TimerSlack uint64   `json:"timer_slack_ns,omitempty"`
+	IOPriority int      `json:"ioprio,omitempty"`   // as ioprio_get(2) gives it
+	Affinity   []uint64 `json:"affinity,omitempty"` // mask of CPUs, 64 a word
+	SchedFlags uint64   `json:"sched_flags,omitempty"`
+	SchedRT    []uint64 `json:"sched_deadline,omitempty"` // runtime, deadline, period in ns: SCHED_DEADLINE
+	XState     []byte   `json:"xstate,omitempty"`         // the whole NT_X86_XSTATE where CRIU's image would lose some of it
+}
+
+func extraName(pid int) string { return fmt.Sprintf("trapline-%d.json", pid) }
+
+// thread returns the entry of a thread; it may be called on nil.
+func (x *Extra) thread(tid int) *ExtraThread {
+	if x == nil {
+		return nil
+	}
+	for i := range x.Threads {
+		if x.Threads[i].TID == tid {
+			return &x.Threads[i]
+		}
+	}
+	return nil
+}
