@@ -52,7 +52,7 @@ type Process struct {
 	Depth    int      `json:"depth"` // 0 for the root
 	Comm     string   `json:"comm"`
 	State    string   `json:"state"` // alive, stopped, dead, zombie
-	ExitCode uint32   `json:"exit_code,omitempty"`
+	ExitCode uint32   `json:"exit_code,omitempty"` // of a dead one, as wait(2) gives it
 	Threads  []Thread `json:"threads"`
 	Exe      string   `json:"exe,omitempty"`
 	CWD      string   `json:"cwd,omitempty"`

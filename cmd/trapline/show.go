@@ -3,12 +3,262 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
+
+	"github.com/olekukonko/tablewriter"
+	"github.com/olekukonko/tablewriter/tw"
+	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/checkpoint/image"
 )
 
-// runShow is a placeholder until the owner of checkpoint/image writes it.
-func runShow(_ []string, _, stderr io.Writer) int {
-	fmt.Fprintln(stderr, "show: not supported yet")
-	return exitFailed
+// imagesArgs reads the arguments of show and verify: an output form and one directory. The status is
+// meant only if ok is false.
+func imagesArgs(name string, args []string, stdout, stderr io.Writer) (dir string, asJSON bool, status int, ok bool) {
+	flags := pflag.NewFlagSet(name, pflag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	form := flags.StringP("output", "o", "table", "table or json")
+	flags.BoolVar(&asJSON, "json", false, "the same as -o json")
+	imagesDir := flags.StringP("images-dir", "D", "", "the directory, instead of the argument")
+	err := flags.Parse(args)
+	if errors.Is(err, pflag.ErrHelp) {
+		fmt.Fprintf(stdout, "Usage: trapline %s [-o json] DIR\n\n%s\n", name, flags.FlagUsages())
+		return "", false, exitDone, false
+	}
+	dirs := flags.Args()
+	if *imagesDir != "" {
+		dirs = append(dirs, *imagesDir)
+	}
+	switch {
+	case err != nil:
+	case *form != "table" && *form != "json":
+		err = fmt.Errorf("--output %s: want table or json", *form)
+	case len(dirs) != 1:
+		err = errors.New("want one directory of images")
+	default:
+		return dirs[0], asJSON || *form == "json", exitDone, true
+	}
+	fmt.Fprintf(stderr, "%s: %v\n", name, err)
+	return "", false, exitUsage, false
+}
+
+// runShow prints what is in a directory of images.
+func runShow(args []string, stdout, stderr io.Writer) int {
+	dir, asJSON, status, ok := imagesArgs("show", args, stdout, stderr)
+	if !ok {
+		return status
+	}
+	s, err := image.Describe(dir)
+	if err == nil {
+		if asJSON {
+			err = writeJSON(stdout, s)
+		} else {
+			err = writeSummary(stdout, s)
+		}
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "show: %v\n", err)
+		return exitFailed
+	}
+	return exitDone
+}
+
+// writeSummary prints one table a subject.
+func writeSummary(w io.Writer, s *image.Summary) error {
+	sums := "without checksums (not made by Trapline)"
+	if s.Summed {
+		sums = "with checksums"
+	}
+	if _, err := fmt.Fprintf(w, "%s: %s, %s, %s\n", s.Dir, count(len(s.Processes), "process", "processes"), size(s.Bytes), sums); err != nil {
+		return err
+	}
+	if s.Parent != "" {
+		if _, err := fmt.Fprintf(w, "pages that did not change are in %s\n", s.Parent); err != nil {
+			return err
+		}
+	}
+	if st := s.Stats; st != nil {
+		if _, err := fmt.Fprintf(w, "frozen for %.1f ms\n", float64(st.Frozen)/1000); err != nil {
+			return err
+		}
+	}
+	for _, t := range []*table{processTable(s), memoryTable(s), segmentTable(s), fileTable(s), imageTable(s)} {
+		if err := t.write(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// table is one table of the summary: columns, numbers to the right, and rows.
+type table struct {
+	title  string
+	header []string
+	right  string // a letter a column: r for right, anything else for left
+	rows   [][]string
+}
+
+func (t *table) add(cells ...string) {
+	for i, c := range cells {
+		cells[i] = printable(c)
+	}
+	t.rows = append(t.rows, cells)
+}
+
+func (t *table) write(w io.Writer) error {
+	if len(t.rows) == 0 {
+		return nil
+	}
+	align := make([]tw.Align, len(t.right))
+	for i, c := range t.right {
+		align[i] = tw.AlignLeft
+		if c == 'r' {
+			align[i] = tw.AlignRight
+		}
+	}
+	if _, err := fmt.Fprintf(w, "\n%s\n", t.title); err != nil {
+		return err
+	}
+	out := tablewriter.NewTable(w,
+		tablewriter.WithHeaderAutoFormat(tw.Off),
+		tablewriter.WithHeaderAlignmentConfig(tw.CellAlignment{PerColumn: align}),
+		tablewriter.WithRowAlignmentConfig(tw.CellAlignment{PerColumn: align}),
+		tablewriter.WithRowAutoWrap(tw.WrapNone),
+		tablewriter.WithTrimSpace(tw.Off),
+		tablewriter.WithRendition(tw.Rendition{
+			Borders: tw.BorderNone,
+			Symbols: tw.NewSymbols(tw.StyleLight),
+			Settings: tw.Settings{
+				Separators: tw.Separators{BetweenRows: tw.Off, BetweenColumns: tw.Off},
+				Lines:      tw.Lines{ShowHeaderLine: tw.On},
+			},
+		}),
+	)
+	out.Header(t.header)
+	if err := out.Bulk(t.rows); err != nil {
+		return err
+	}
+	return out.Render()
+}
+
+// printable keeps names from images, which may hold anything, from moving the cursor.
+func printable(s string) string {
+	for _, r := range s {
+		if !strconv.IsPrint(r) {
+			q := strconv.Quote(s)
+			return q[1 : len(q)-1]
+		}
+	}
+	return s
+}
+
+func processTable(s *image.Summary) *table {
+	t := &table{
+		title: "Processes", header: []string{"PID", "PPID", "PGID", "SID", "threads", "state", "command", "program"},
+		right: "rrrrrlll",
+	}
+	for i := range s.Processes {
+		p := &s.Processes[i]
+		state := p.State
+		switch status := unix.WaitStatus(p.ExitCode); {
+		case state != "dead" && state != "zombie":
+		case status.Signaled():
+			state += ", signal " + strconv.Itoa(int(status.Signal()))
+		default:
+			state += ", exit " + strconv.Itoa(status.ExitStatus())
+		}
+		// The indentation of a deep tree would be wider than any screen.
+		t.add(number(p.PID), number(p.PPID), number(p.PGID), number(p.SID), strconv.Itoa(len(p.Threads)), state,
+			strings.Repeat("  ", min(p.Depth, 20))+p.Comm, p.Exe)
+	}
+	return t
+}
+
+func memoryTable(s *image.Summary) *table {
+	t := &table{
+		title:  "Memory",
+		header: []string{"PID", "kind", "VMAs", "mapped", "dumped", "in parent", "zero", "private", "shared"},
+		right:  "rlrrrrrrr",
+	}
+	for i := range s.Processes {
+		p := &s.Processes[i]
+		m := p.Memory
+		if m == nil {
+			continue
+		}
+		t.add(number(p.PID), p.Comm, strconv.Itoa(m.VMAs), size(m.Mapped), size(m.Dumped), size(m.Parent), size(m.Zero), size(m.Private), size(m.Shared))
+		for _, k := range m.Kinds {
+			t.add("", "  "+k.Kind, strconv.Itoa(k.VMAs), size(k.Mapped), size(k.Dumped), "", "", "", "")
+		}
+	}
+	return t
+}
+
+func segmentTable(s *image.Summary) *table {
+	t := &table{title: "Shared memory", header: []string{"id", "what", "size", "dumped", "mapped by VMAs"}, right: "rlrrr"}
+	for _, g := range s.Shared {
+		t.add(strconv.FormatUint(g.ID, 10), g.Name, size(g.Size), size(g.Dumped), strconv.Itoa(g.Users))
+	}
+	return t
+}
+
+func fileTable(s *image.Summary) *table {
+	t := &table{title: "Descriptors", header: []string{"PID", "FD", "file", "kind", "flags", "position", "what"}, right: "rrrllrl"}
+	owner := map[uint32]uint32{} // of a table of descriptors: who was listed with it
+	for i := range s.Processes {
+		p := &s.Processes[i]
+		if first, ok := owner[p.FilesID]; ok && len(p.Files) > 0 {
+			t.add(number(p.PID), "", "", "", "", "", fmt.Sprintf("shares those of %d", first))
+			continue
+		}
+		owner[p.FilesID] = p.PID
+		for _, f := range p.Files {
+			flags := f.Flags
+			if f.CloExec {
+				flags += ",cloexec"
+			}
+			pos := ""
+			if f.Kind == "reg" || f.Kind == "memfd" {
+				pos = strconv.FormatUint(f.Pos, 10)
+			}
+			t.add(number(p.PID), number(f.FD), number(f.ID), f.Kind, flags, pos, f.What)
+		}
+	}
+	return t
+}
+
+func imageTable(s *image.Summary) *table {
+	t := &table{title: "Images", header: []string{"image", "of", "files", "size"}, right: "llrr"}
+	for _, g := range s.Images {
+		t.add(g.Kind, g.Owner, strconv.Itoa(g.Files), size(g.Bytes))
+	}
+	return t
+}
+
+func number(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
+}
+
+// size prints bytes with a unit, three digits at least.
+func size(n int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
+	f, i := float64(n), 0
+	for f >= 1024 && i < len(units)-1 {
+		f /= 1024
+		i++
+	}
+	if i == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", f, units[i])
 }
