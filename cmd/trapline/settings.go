@@ -141,8 +141,8 @@ func oneOf(field func(*settings) *string, words ...string) setter {
 	}
 }
 
-// number parses an integer between lo and hi.
-func number(v string, lo, hi int) (int, error) {
+// parseNumber parses an integer between lo and hi.
+func parseNumber(v string, lo, hi int) (int, error) {
 	n, err := strconv.Atoi(v)
 	if err != nil || n < lo || n > hi {
 		return 0, fmt.Errorf("%q is not a number between %d and %d", v, lo, hi)
@@ -151,13 +151,13 @@ func number(v string, lo, hi int) (int, error) {
 }
 
 func setTree(s *settings, v string) error {
-	pid, err := number(v, 1, math.MaxInt32)
+	pid, err := parseNumber(v, 1, math.MaxInt32)
 	s.tree = pid
 	return err
 }
 
 func setTimeout(s *settings, v string) error {
-	sec, err := number(v, 1, math.MaxInt32)
+	sec, err := parseNumber(v, 1, math.MaxInt32)
 	s.timeout = time.Duration(sec) * time.Second
 	return err
 }
@@ -184,7 +184,7 @@ func setVerbosity(s *settings, v string) error {
 		s.verbosity += 1 + len(v)
 		return nil
 	}
-	n, err := number(v, 0, math.MaxInt32)
+	n, err := parseNumber(v, 0, math.MaxInt32)
 	s.verbosity = n
 	return err
 }
@@ -244,13 +244,13 @@ func setCPUCap(s *settings, v string) error {
 }
 
 func setStatusFD(s *settings, v string) error {
-	fd, err := number(v, 0, math.MaxInt32)
+	fd, err := parseNumber(v, 0, math.MaxInt32)
 	s.statusFD = fd
 	return err
 }
 
 func setClose(s *settings, v string) error {
-	fd, err := number(v, 0, math.MaxInt32)
+	fd, err := parseNumber(v, 0, math.MaxInt32)
 	s.closeFDs = append(s.closeFDs, fd)
 	return err
 }

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/trapline/trapline/checkpoint"
+)
+
+// criuOptions reads the committed list of CRIU's options.
+func criuOptions(t *testing.T) []option {
+	t.Helper()
+	text, err := os.ReadFile("testdata/criu-4.1-options.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]kind{"flag": flag, "value": value, "optional": optional}
+	var list []option
+	for line := range strings.Lines(string(text)) {
+		w := strings.Fields(line)
+		if len(w) == 0 || w[0] == "#" {
+			continue
+		}
+		k, ok := kinds[w[1]]
+		if !ok {
+			t.Fatalf("line %q: no such kind", line)
+		}
+		o := option{name: w[0], kind: k}
+		if len(w) > 2 {
+			o.short = w[2]
+		}
+		list = append(list, o)
+	}
+	return list
+}
+
+// TestCRIUOptions goes through every option that CRIU 4.1 has: it must be known, take the same kind of value, have
+// the same letter, and be either taken, or refused or ignored with a reason. Both ways to be called must agree.
+func TestCRIUOptions(t *testing.T) {
+	criu := dialect{cmds: cmdAny, asCRIU: true}
+	for _, want := range criuOptions(t) {
+		name, negated := strings.CutPrefix(want.name, "no-")
+		o := criu.find(want.name, false)
+		if o == nil && negated {
+			o = criu.find(name, false)
+		}
+		switch {
+		case o == nil:
+			t.Errorf("--%s is not known", want.name)
+			continue
+		case o.kind != want.kind:
+			t.Errorf("--%s: kind %d, want %d", want.name, o.kind, want.kind)
+		case want.short != "" && o.short != want.short:
+			t.Errorf("--%s: letter %q, want %q", want.name, o.short, want.short)
+		case o.fate == taken && o.set == nil:
+			t.Errorf("--%s is taken but does nothing", want.name)
+		case o.note == "":
+			t.Errorf("--%s: no word about what becomes of it", want.name)
+		}
+		if fs := criu.flagSet("criu", newSettings()); fs.Lookup(want.name) == nil {
+			t.Errorf("--%s is not among the flags", want.name)
+		}
+	}
+}
+
+// TestRefused checks that every option that is not supported yet says so by its name, and can be taken back.
+func TestRefused(t *testing.T) {
+	values := map[string]string{"join-ns": "net:1", "empty-ns": "net"}
+	for i := range options {
+		o := &options[i]
+		if o.fate != refused {
+			continue
+		}
+		arg := "--" + o.name
+		if o.kind == value {
+			v := values[o.name]
+			if v == "" {
+				v = "1"
+			}
+			arg += "=" + v
+		}
+		a := &app{prog: "trapline", getenv: func(string) string { return "" }}
+		_, _, err := a.parse(dialect{cmds: o.cmds}, []string{arg})
+		if !isUsage(err) || !strings.Contains(err.Error(), "--"+o.name+": not supported yet") {
+			t.Errorf("%s: %v, want an error that names it as not supported yet", arg, err)
+		}
+		if o.kind != flag {
+			continue
+		}
+		if _, _, err := a.parse(dialect{cmds: o.cmds}, []string{arg, "--no-" + o.name}); err != nil {
+			t.Errorf("%s --no-%s: %v, want nil", arg, o.name, err)
+		}
+	}
+}
+
+func TestUnfold(t *testing.T) {
+	both := dialect{cmds: cmdAny, asCRIU: true}
+	for _, c := range []struct {
+		d        dialect
+		in, want string
+	}{
+		{both, "-v4", "--verbosity=4"},
+		{both, "-vvv", "--verbosity=vv"},
+		{both, "-v -v dump", "--verbosity --verbosity dump"},
+		{both, "dump -t 5 -D d", "dump --tree 5 --images-dir d"},
+		{both, "dump -t5 -Rjv", "dump --tree=5 --leave-running --shell-job --verbosity"},
+		{both, "-dS -ofile", "--restore-detached --restore-sibling --log-file=file"},
+		{both, "-x -x77", "--ext-unix-sk --ext-unix-sk=77"},
+		{both, "-o -", "--log-file -"},
+		{both, "--leave-run --tre 5 --track", "--leave-running --tree 5 --track-mem"},
+		{both, "--leave", "--leave"}, // two begin so: not known
+		{both, "--no-leave-run", "--no-leave-running"},
+		{both, "--images-dir --tree --tree 1", "--images-dir --tree --tree 1"},
+		{both, "--exec-cmd -- -v4 --tre", "--exec-cmd -- -v4 --tre"},
+		{both, "-Z", "-Z"},
+		{both, "-jZ", "--shell-job -Z"},
+		{both, "-t", "--tree"},
+		{both, "-", "-"},
+		{dialect{cmds: cmdCheck}, "-o json", "--output json"},
+		{dialect{cmds: cmdDump}, "-o json --leave-run", "--log-file json --leave-run"},
+		{dialect{cmds: cmdRestore}, "-R", "-R"},
+	} {
+		if got := strings.Join(c.d.unfold(strings.Fields(c.in)), " "); got != c.want {
+			t.Errorf("%q: %q, want %q", c.in, got, c.want)
+		}
+	}
+}
+
+// TestSettings checks what options come to.
+func TestSettings(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		want func(*settings)
+	}{
+		{"", func(*settings) {}},
+		{"-t 7 -D img -W work", func(s *settings) { s.tree, s.imagesDir, s.workDir = 7, "img", "work" }},
+		{"-v", func(s *settings) { s.verbosity = 3 }},
+		{"-vv", func(s *settings) { s.verbosity = 4 }},
+		{"-v -v", func(s *settings) { s.verbosity = 4 }},
+		{"-v0", func(s *settings) { s.verbosity = 0 }},
+		{"--verbosity=1", func(s *settings) { s.verbosity = 1 }},
+		{"--verbosity", func(s *settings) { s.verbosity = 3 }},
+		{"-R --no-leave-running -j", func(s *settings) { s.shellJob = true }},
+		{"--ghost-limit 3M", func(s *settings) { s.ghostLimit = 3 << 20 }},
+		{"--ghost-limit 512", func(s *settings) { s.ghostLimit = 512 }},
+		{"--timeout 3", func(s *settings) { s.timeout = 3 * time.Second }},
+		{"--cpu-cap", func(s *settings) { s.cpuCap = []string{"all"} }},
+		{"--cpu-cap=cpu,^ins", func(s *settings) { s.cpuCap = []string{"cpu", "^ins"} }},
+		{"--manage-cgroups", func(s *settings) { s.manageCgroups = "soft" }},
+		{"--manage-cgroups=ignore", func(s *settings) { s.manageCgroups = "ignore" }},
+		{"--file-validation filesize", func(s *settings) { s.fileValidation = "filesize" }},
+		{"-x", func(s *settings) { s.extUnixSk = true }},
+		{"-x42 --external file[a:b]", func(s *settings) { s.external = []string{"unix[42]", "file[a:b]"} }},
+		{"--action-script a --action-script b", func(s *settings) { s.scripts = []string{"a", "b"} }},
+		{"--inherit-fd fd[3]:pipe[55]", func(s *settings) { s.inheritFD = []checkpoint.InheritFD{{FD: 3, Resource: "pipe[55]"}} }},
+		{"--status-fd 4 --close 5", func(s *settings) { s.statusFD, s.closeFDs = 4, []int{5} }},
+		{"--all --feature uffd --feature openat2", func(s *settings) {
+			s.checkExtra, s.checkExperimental, s.features = true, true, []string{"uffd", "openat2"}
+		}},
+	} {
+		want := newSettings()
+		c.want(want)
+		a := &app{asCRIU: true, getenv: func(string) string { return "" }}
+		got, _, err := a.parse(dialect{cmds: cmdAny, asCRIU: true}, append(strings.Fields(c.args), "--no-default-config"))
+		if err != nil {
+			t.Errorf("%q: %v", c.args, err)
+			continue
+		}
+		want.noDefaultConfig = true
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%q:\n%+v, want\n%+v", c.args, got, want)
+		}
+	}
+}
+
+// TestBadValues checks that a value that makes no sense is refused.
+func TestBadValues(t *testing.T) {
+	for _, args := range []string{
+		"--tree 0", "--tree -1", "--tree x", "--tree 99999999999", "--timeout 0", "--ghost-limit", "--ghost-limit 0",
+		"--ghost-limit 1T", "--ghost-limit 9999999999G", "--ghost-limit K", "--cpu-cap=gpu", "--manage-cgroups=maybe",
+		"--file-validation md5", "--network-lock none", "-xabc", "--inherit-fd 3", "--inherit-fd fd[x]:a", "--inherit-fd fd[3]:",
+		"--external [x]", "--status-fd -2", "--verbosity=x", "--leave-running=maybe", "--images-dir=", "--close x", "--nonsense",
+		"--action-script=", "--tree",
+	} {
+		a := &app{asCRIU: true, getenv: func(string) string { return "" }}
+		if _, _, err := a.parse(dialect{cmds: cmdAny, asCRIU: true}, strings.Fields(args)); !isUsage(err) {
+			t.Errorf("%q: %v, want a usage error", args, err)
+		}
+	}
+}
+
+// FuzzUnfold checks that no command line makes the parser crash, and that words are neither lost nor invented.
+func FuzzUnfold(f *testing.F) {
+	f.Add("dump\n-t\n5\n-v4")
+	f.Add("-vvv\n--leave-r\n--\n-x")
+	f.Add("-\n--\n-t")
+	f.Fuzz(func(t *testing.T, line string) {
+		in := strings.Split(line, "\n")
+		for _, d := range []dialect{{cmds: cmdAny, asCRIU: true}, {cmds: cmdDump}} {
+			out := d.unfold(in)
+			if len(out) > len(line)+len(in) {
+				t.Errorf("%q grew to %q", in, out)
+			}
+			_ = d.flagSet("fuzz", newSettings()).Parse(out) // any error is fine
+		}
+	})
+}
