@@ -265,7 +265,14 @@ func (s Snapshot) Diff(after Snapshot, ignore ...string) []string {
 		if slices.ContainsFunc(parts[1:], func(p string) bool { return slices.Contains(ignore, p) }) {
 			continue
 		}
-		diffs = append(diffs, diffText(k, a, b)...)
+		switch {
+		case b == "":
+			diffs = append(diffs, k+": gone")
+		case a == "":
+			diffs = append(diffs, k+": new")
+		default:
+			diffs = append(diffs, diffText(k, a, b)...)
+		}
 		if len(diffs) > 40 {
 			return append(diffs[:40], "…")
 		}
