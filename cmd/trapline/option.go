@@ -45,7 +45,7 @@ func (c command) String() string {
 type kind uint8
 
 const (
-	flag     kind = iota // nothing; --no-NAME takes it back
+	bare     kind = iota // nothing; --no-NAME takes it back
 	value                // a value
 	optional             // a value after "=", or nothing
 )
@@ -100,11 +100,11 @@ type optionValue struct {
 
 func (v *optionValue) String() string   { return "" }
 func (v *optionValue) Type() string     { return v.opt.arg }
-func (v *optionValue) IsBoolFlag() bool { return v.opt.kind == flag }
+func (v *optionValue) IsBoolFlag() bool { return v.opt.kind == bare }
 
 func (v *optionValue) Set(text string) error {
 	o := v.opt
-	if o.kind == flag {
+	if o.kind == bare {
 		on, err := strconv.ParseBool(text)
 		if err != nil {
 			return fmt.Errorf("%q is neither true nor false", text)
@@ -136,7 +136,7 @@ func (d dialect) flagSet(name string, s *settings) *pflag.FlagSet {
 		}
 		f := fs.VarPF(&optionValue{opt: o, s: s}, o.name, "", o.note)
 		switch o.kind {
-		case flag:
+		case bare:
 			f.NoOptDefVal = "true"
 			fs.VarPF(&optionValue{opt: o, s: s, neg: true}, "no-"+o.name, "", "").NoOptDefVal = "true"
 		case optional:
@@ -213,7 +213,7 @@ func (d dialect) unfoldLetters(out []string, letters string, rest []string) ([]s
 		}
 		letters = letters[1:]
 		switch o.kind {
-		case flag:
+		case bare:
 			out = append(out, "--"+o.name)
 		case optional:
 			if letters == "" {
@@ -248,7 +248,7 @@ func (d dialect) complete(name string) string {
 			if full == name {
 				return name
 			}
-			if full != o.name && o.kind != flag || !strings.HasPrefix(full, name) {
+			if full != o.name && o.kind != bare || !strings.HasPrefix(full, name) {
 				continue
 			}
 			if found != "" {

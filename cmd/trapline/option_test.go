@@ -19,7 +19,7 @@ func criuOptions(t *testing.T) []option {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kinds := map[string]kind{"flag": flag, "value": value, "optional": optional}
+	kinds := map[string]kind{"flag": bare, "value": value, "optional": optional}
 	var list []option
 	for line := range strings.Lines(string(text)) {
 		w := strings.Fields(line)
@@ -89,7 +89,7 @@ func TestRefused(t *testing.T) {
 		if !isUsage(err) || !strings.Contains(err.Error(), "--"+o.name+": not supported yet") {
 			t.Errorf("%s: %v, want an error that names it as not supported yet", arg, err)
 		}
-		if o.kind != flag {
+		if o.kind != bare {
 			continue
 		}
 		if _, _, err := a.parse(dialect{cmds: o.cmds}, []string{arg, "--no-" + o.name}); err != nil {
