@@ -51,7 +51,7 @@ type Process struct {
 	SID      uint32   `json:"sid"`
 	Depth    int      `json:"depth"` // 0 for the root
 	Comm     string   `json:"comm"`
-	State    string   `json:"state"` // alive, stopped, dead, zombie
+	State    string   `json:"state"`               // alive, stopped, dead, zombie
 	ExitCode uint32   `json:"exit_code,omitempty"` // of a dead one, as wait(2) gives it
 	Threads  []Thread `json:"threads"`
 	Exe      string   `json:"exe,omitempty"`

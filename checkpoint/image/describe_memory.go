@@ -15,7 +15,7 @@ import (
 
 // VMA status bits in mm-PID.img, as in CRIU's include/image.h. What CRIU 4.1 sets:
 //
-//	anonymous, private     VMARegular|VMAAnonPrivate, plus VMAHeap, VMAVDSO or VMAVVar; the stack is MAP_GROWSDOWN only
+//	anonymous, private     VMARegular|VMAAnonPrivate, plus VMAHeap, VMAVDSO or VMAVVAR; the stack is MAP_GROWSDOWN only
 //	file                   VMARegular|VMAFilePrivate or VMAFileShared, shmid is the file's id in files.img
 //	memfd, and anonymous   VMARegular|VMAFileShared or VMAFilePrivate|VMAMemfd, shmid is the id of a memfd in files.img, whose
 //	shared (a memfd named  inode in memfd.img has the shmid of pagemap-shmem-SHMID.img
@@ -32,7 +32,7 @@ const (
 	VMAAnonPrivate = 1 << 9
 	VMASysVIPC     = 1 << 10
 	VMASocket      = 1 << 11
-	VMAVVar        = 1 << 12
+	VMAVVAR        = 1 << 12
 	VMAAIORing     = 1 << 13
 	VMAMemfd       = 1 << 14
 )
@@ -83,7 +83,7 @@ func (d *describer) vmaKind(v *vma.VmaEntry) string {
 	switch {
 	case s&VMAVDSO != 0:
 		return "vdso"
-	case s&VMAVVar != 0:
+	case s&VMAVVAR != 0:
 		return "vvar"
 	case s&VMAVsyscall != 0:
 		return "vsyscall"

@@ -141,6 +141,9 @@ func (r *Reader) pagemap(name string) (*Pagemap, error) {
 	}
 	if p.Bytes > 0 {
 		size, err := r.Size(PagesName(p.PagesID))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, corrupt(PagesName(p.PagesID), -1, "missing, but %s refers to it", name)
+		}
 		if err != nil {
 			return nil, err
 		}
