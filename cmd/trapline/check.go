@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/trapline/trapline/checkpoint/features"
 )
@@ -156,8 +155,7 @@ func (a *app) checkAll(s *settings) int {
 
 // writeFindings prints the table.
 func writeFindings(w io.Writer, found []finding) error {
-	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(tw, "here\tfeature\tlevel\tLinux\twhat for; why not")
+	t := table{header: []string{"here", "feature", "level", "Linux", "what for; why not"}}
 	for _, f := range found {
 		what := f.Use
 		if f.Status != "yes" {
@@ -166,7 +164,7 @@ func writeFindings(w io.Writer, found []finding) error {
 				what += " (needs " + f.Needs + ")"
 			}
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", f.Status, f.Name, f.Level, f.Since, what)
+		t.add(f.Status, f.Name, f.Level, f.Since, what)
 	}
-	return tw.Flush()
+	return t.write(w)
 }

@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/olekukonko/tablewriter"
-	"github.com/olekukonko/tablewriter/tw"
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
@@ -93,57 +91,6 @@ func writeSummary(w io.Writer, s *image.Summary) error {
 		}
 	}
 	return nil
-}
-
-// table is one table of the summary: columns, numbers to the right, and rows.
-type table struct {
-	title  string
-	header []string
-	right  string // a letter a column: r for right, anything else for left
-	rows   [][]string
-}
-
-func (t *table) add(cells ...string) {
-	for i, c := range cells {
-		cells[i] = printable(c)
-	}
-	t.rows = append(t.rows, cells)
-}
-
-func (t *table) write(w io.Writer) error {
-	if len(t.rows) == 0 {
-		return nil
-	}
-	align := make([]tw.Align, len(t.right))
-	for i, c := range t.right {
-		align[i] = tw.AlignLeft
-		if c == 'r' {
-			align[i] = tw.AlignRight
-		}
-	}
-	if _, err := fmt.Fprintf(w, "\n%s\n", t.title); err != nil {
-		return err
-	}
-	out := tablewriter.NewTable(w,
-		tablewriter.WithHeaderAutoFormat(tw.Off),
-		tablewriter.WithHeaderAlignmentConfig(tw.CellAlignment{PerColumn: align}),
-		tablewriter.WithRowAlignmentConfig(tw.CellAlignment{PerColumn: align}),
-		tablewriter.WithRowAutoWrap(tw.WrapNone),
-		tablewriter.WithTrimSpace(tw.Off),
-		tablewriter.WithRendition(tw.Rendition{
-			Borders: tw.BorderNone,
-			Symbols: tw.NewSymbols(tw.StyleLight),
-			Settings: tw.Settings{
-				Separators: tw.Separators{BetweenRows: tw.Off, BetweenColumns: tw.Off},
-				Lines:      tw.Lines{ShowHeaderLine: tw.On},
-			},
-		}),
-	)
-	out.Header(t.header)
-	if err := out.Bulk(t.rows); err != nil {
-		return err
-	}
-	return out.Render()
 }
 
 // printable keeps names from images, which may hold anything, from moving the cursor.
