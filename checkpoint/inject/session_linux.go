@@ -243,6 +243,17 @@ func (s *Session) options() uintptr {
 // leave gives a thread its own context back, at a stop inside the kernel's signal handling, where a system call that
 // waits for its restart gets it, or its EINTR, as the kernel's rules say.
 func (s *Session) leave(t *Tracee, orig *Regs, mask uint64) error {
+	if err := s.trap(t); err != nil {
+		return err
+	}
+	if err := t.SetSigMask(mask); err != nil {
+		return err
+	}
+	return t.SetRegs(orig)
+}
+
+// trap lets the tracee run into the stop of PTRACE_INTERRUPT, before its next instruction.
+func (s *Session) trap(t *Tracee) error {
 	if err := t.Interrupt(); err != nil {
 		return err
 	}
@@ -258,7 +269,7 @@ func (s *Session) leave(t *Tracee, orig *Regs, mask uint64) error {
 			return fmt.Errorf("task %d: %w", t.Tid, ErrGone)
 		}
 		if st.Kind == StopTrap || st.Kind == StopGroup {
-			break
+			return nil
 		}
 		if st.Kind == StopSignal && st.Signal == unix.SIGSTOP {
 			s.StopPending = true
@@ -267,10 +278,6 @@ func (s *Session) leave(t *Tracee, orig *Regs, mask uint64) error {
 			return err
 		}
 	}
-	if err := t.SetSigMask(mask); err != nil {
-		return err
-	}
-	return t.SetRegs(orig)
 }
 
 func (s *Session) callRaw(nr uint64, args [6]uint64) (uint64, error) {
@@ -446,4 +453,11 @@ func hole(mapped []Range, size uint64) (Addr, error) {
 		return 0, fmt.Errorf("no free %d bytes in its address space: %w", size, unix.ENOMEM)
 	}
 	return at, nil
+}
+
+// Hole finds size free bytes of address space outside of used, in any order.
+func Hole(used []Range, size uint64) (Addr, error) {
+	u := append([]Range(nil), used...)
+	sortRanges(u)
+	return hole(u, size)
 }

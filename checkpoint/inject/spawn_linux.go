@@ -224,3 +224,36 @@ func (s *Session) Syscall(r Range) (Addr, error) {
 	}
 	return 0, fmt.Errorf("no system call instruction in %#x-%#x", r.Start, r.End)
 }
+
+// Kill ends a process of a restore by a signal, whose action is the default one, so that its wait status says so.
+func (s *Session) Kill(sig unix.Signal) error {
+	if err := s.T.SetSigMask(0); err != nil {
+		return err
+	}
+	if err := unix.Tgkill(s.T.Tid, s.T.Tid, sig); err != nil {
+		return err
+	}
+	if err := s.T.Cont(0); err != nil {
+		return err
+	}
+	for {
+		st, err := s.T.Wait()
+		if err != nil {
+			return err
+		}
+		if st.Kind == StopExited {
+			return nil
+		}
+		var deliver unix.Signal
+		if st.Kind == StopSignal {
+			deliver = st.Signal
+		}
+		if err := s.T.Cont(deliver); err != nil {
+			return err
+		}
+	}
+}
+
+// Trap brings a process of a restore from a system-call stop to one inside the kernel's signal handling, where
+// registers can be set freely and pending signals are looked at before it runs.
+func (s *Session) Trap() error { return s.trap(s.T) }

@@ -14,7 +14,5 @@ var (
 	engineDump = func(_ context.Context, pid int, _ *checkpoint.DumpOptions) (*checkpoint.DumpResult, error) {
 		return nil, fmt.Errorf("pid %d: dump: %w", pid, checkpoint.ErrNotSupported)
 	}
-	engineRestore = func(_ context.Context, opts *checkpoint.RestoreOptions) (*checkpoint.RestoreResult, error) {
-		return nil, fmt.Errorf("%s: restore: %w", opts.ImagesDir, checkpoint.ErrNotSupported)
-	}
+	engineRestore = checkpoint.Restore
 )

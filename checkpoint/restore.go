@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/checkpoint/fds"
+	"github.com/trapline/trapline/checkpoint/image"
+	"github.com/trapline/trapline/checkpoint/inject"
+	"github.com/trapline/trapline/checkpoint/stage"
+)
+
+// ErrImage says that images can't be what a dump wrote: an id that nothing has, a tree with a loop.
+var ErrImage = errors.New("the images are inconsistent")
+
+// restorer is one restore. All of it but the page copies runs on one OS thread, the tracer.
+type restorer struct {
+	ctx   context.Context
+	opts  *RestoreOptions
+	log   *slog.Logger
+	tl    *stage.Timeline
+	start time.Time
+
+	images  *image.Reader
+	files   *fds.Set
+	tasks   []*task // in the order of pstree.img: the root first
+	byPid   map[int]*task
+	nursery *inject.Nursery
+	// cradle is what every task inherits from the nursery.
+	cradle struct {
+		maps []inject.NamedRange
+		area inject.Range
+	}
+	shared      sharedMemory
+	remoteCalls map[int][]fds.Remote // by pid
+	result      RestoreResult
+}
+
+// Restore brings the process tree of a directory of images back. Until its last stage, resume, nothing of the tree
+// has run; on any error, and if the engine is killed, no process is left behind.
+func Restore(ctx context.Context, opts *RestoreOptions) (*RestoreResult, error) {
+	type outcome struct {
+		r   *RestoreResult
+		err error
+	}
+	done := make(chan outcome, 1)
+	// ptrace and the parent-death signal of the first process belong to an OS thread, which must not end before
+	// the tree is let go.
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		r, err := restore(ctx, opts)
+		done <- outcome{r, err}
+	}()
+	o := <-done
+	return o.r, o.err
+}
+
+func restore(ctx context.Context, opts *RestoreOptions) (_ *RestoreResult, err error) {
+	r := &restorer{ctx: ctx, opts: opts, log: opts.Log, tl: opts.Timeline, start: time.Now(), byPid: map[int]*task{}}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	defer func() {
+		if cerr := r.close(err); err == nil {
+			err = cerr
+		}
+	}()
+	for _, s := range []struct {
+		name stage.Name
+		run  func() error
+	}{
+		{stage.Load, r.load},       // read and check the images
+		{stage.Fork, r.fork},       // the tree with its ids and sessions
+		{stage.Files, r.openFiles}, // descriptors
+		{stage.Memory, r.memory},   // unmap, map, vDSO
+		{stage.Pages, r.pages},     // contents
+		{stage.Threads, r.threads}, // tasks of the same process
+		{stage.State, r.state},     // signals, timers, credentials, limits, seccomp
+		{stage.Resume, r.resume},   // registers, let go
+	} {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("restore: %w", err)
+		}
+		span := r.tl.Begin(s.name, 0)
+		calls := r.calls()
+		err := s.run()
+		span.Add(stage.Counts{Calls: r.calls() - calls})
+		span.End()
+		if err != nil {
+			return nil, fmt.Errorf("restore: %w", err)
+		}
+	}
+	return &r.result, nil
+}
+
+func (r *restorer) hook(at Action, root int) error {
+	if r.opts.Hook == nil {
+		return nil
+	}
+	return r.opts.Hook(r.ctx, at, root)
+}
+
+func (r *restorer) calls() int64 {
+	var n int64
+	for _, t := range r.tasks {
+		if t.s != nil {
+			n += t.s.Calls
+		}
+	}
+	return n
+}
+
+// close gives everything back that the engine holds; after an error also the tree.
+func (r *restorer) close(failed error) error {
+	if failed != nil {
+		r.kill()
+	}
+	r.endNursery()
+	for _, t := range r.tasks {
+		t.close()
+	}
+	r.shared.close(failed != nil)
+	var err error
+	if r.files != nil {
+		if failed != nil {
+			r.files.Abort()
+		} else {
+			err = r.files.Close()
+		}
+	}
+	if r.images != nil {
+		r.images.Close()
+	}
+	return err
+}
+
+// kill ends all tasks made so far and waits for them, so that their ids are free again.
+func (r *restorer) kill() {
+	for _, t := range r.tasks {
+		if t.s != nil && !t.dead {
+			_ = unix.Kill(t.s.T.Tid, unix.SIGKILL)
+		}
+	}
+	for i := len(r.tasks) - 1; i >= 0; i-- {
+		t := r.tasks[i]
+		if t.s == nil || t.released {
+			continue
+		}
+		for {
+			st, err := t.s.T.Wait()
+			if err != nil || st.Kind == inject.StopExited {
+				break
+			}
+			_ = t.s.T.Cont(0)
+		}
+	}
+	if len(r.tasks) > 0 && r.tasks[0].s != nil {
+		// the root is our child: reap it even if somebody else's trace ended first
+		_, _ = unix.Wait4(r.tasks[0].pid, nil, unix.WALL|unix.WNOHANG, nil)
+	}
+}
+
+func (r *restorer) endNursery() {
+	if r.nursery == nil {
+		return
+	}
+	pid := r.nursery.T.Tid
+	_ = unix.Kill(pid, unix.SIGKILL)
+	for {
+		st, err := r.nursery.T.Wait()
+		if err != nil || st.Kind == inject.StopExited {
+			break
+		}
+	}
+	_, _ = unix.Wait4(pid, nil, unix.WALL|unix.WNOHANG, nil)
+	r.nursery.Close()
+	r.nursery = nil
+}
+
+func (r *restorer) waitRoot(pid int) func() (syscall.WaitStatus, error) {
+	return func() (syscall.WaitStatus, error) {
+		var ws syscall.WaitStatus
+		for {
+			_, err := syscall.Wait4(pid, &ws, 0, nil)
+			if err == syscall.EINTR {
+				continue
+			}
+			if err != nil {
+				return ws, fmt.Errorf("waiting for pid %d: %w", pid, err)
+			}
+			return ws, nil
+		}
+	}
+}

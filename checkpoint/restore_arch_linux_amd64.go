@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint
+
+import (
+	"fmt"
+
+	core_x86 "github.com/checkpoint-restore/go-criu/v8/crit/images/core-x86"
+	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
+	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/checkpoint/cpu"
+	"github.com/trapline/trapline/checkpoint/inject"
+)
+
+const coreMarch = criu_core.CoreEntry_X86_64
+
+const ntX86XState = 0x202
+
+// loadRegisters checks that a thread's registers can be those of this machine.
+func loadRegisters(th *thread) error {
+	ti := th.core.GetThreadInfo()
+	if ti.GetGpregs() == nil {
+		return fmt.Errorf("no registers: %w", ErrImage)
+	}
+	if ti.Gpregs.GetMode() == core_x86.UserX86RegsMode_COMPAT {
+		return fmt.Errorf("a 32-bit task: %w", ErrNotSupported)
+	}
+	if ti.Fpregs != nil {
+		fp, err := cpu.DecodeFP(ti.Fpregs)
+		if err != nil {
+			return err
+		}
+		th.fp = fp
+	}
+	return nil
+}
+
+func clearTid(c *criu_core.CoreEntry) uint64 { return c.GetThreadInfo().GetClearTidAddr() }
+
+// eflagsUser are the bits of RFLAGS that a program owns: the kernel drops the others.
+const eflagsUser = 0x244dd5
+
+// setRegisters loads the thread's own registers: the last thing before it runs.
+func setRegisters(th *thread) error {
+	if th.fp != nil {
+		if err := th.t.SetRegSet(ntX86XState, th.fp); err != nil {
+			return err
+		}
+	}
+	g := th.core.ThreadInfo.Gpregs
+	r := inject.Regs{
+		R15: g.GetR15(), R14: g.GetR14(), R13: g.GetR13(), R12: g.GetR12(), Rbp: g.GetBp(), Rbx: g.GetBx(),
+		R11: g.GetR11(), R10: g.GetR10(), R9: g.GetR9(), R8: g.GetR8(), Rax: g.GetAx(), Rcx: g.GetCx(), Rdx: g.GetDx(),
+		Rsi: g.GetSi(), Rdi: g.GetDi(), Orig_rax: g.GetOrigAx(), Rip: g.GetIp(), Cs: g.GetCs(), Eflags: g.GetFlags()&eflagsUser | 2,
+		Rsp: g.GetSp(), Ss: g.GetSs(), Fs_base: g.GetFsBase(), Gs_base: g.GetGsBase(),
+		Ds: g.GetDs(), Es: g.GetEs(), Fs: g.GetFs(), Gs: g.GetGs(),
+	}
+	r = inject.Resumable(r, false)
+	return th.t.SetRegs(&r)
+}
+
+// setClearTid is set_tid_address for the leader: other threads get it by clone3.
+func setClearTid(c *criu_core.CoreEntry) (nr uintptr, arg uint64) {
+	return unix.SYS_SET_TID_ADDRESS, clearTid(c)
+}

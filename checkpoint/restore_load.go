@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
+	criufs "github.com/checkpoint-restore/go-criu/v8/crit/images/fs"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/mm"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/pstree"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/seccomp"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/trapline/trapline/checkpoint/fds"
+	"github.com/trapline/trapline/checkpoint/image"
+	"github.com/trapline/trapline/checkpoint/inject"
+)
+
+// task is a process that is being restored.
+type task struct {
+	planned
+	core    *criu_core.CoreEntry // of the leader
+	ids     *criu_core.TaskKobjIdsEntry
+	mm      *mm.MmEntry
+	fs      *criufs.FsEntry
+	extra   *Extra // nil if the images are not ours
+	seccomp []*seccomp.SeccompFilter
+	threads []*thread // [0] is the leader
+	dead    bool      // a zombie: it has ended
+	stopped bool
+
+	s        *inject.Session
+	table    []fds.Entry
+	lent     map[fileKey]int // what its maps are of: descriptors in the task while it is being mapped
+	released bool
+}
+
+// thread is one thread of a process that is being restored.
+type thread struct {
+	tid  int
+	core *criu_core.CoreEntry
+	t    *inject.Tracee
+	s    *inject.Session
+	fp   []byte // NT_X86_XSTATE or its like
+}
+
+func (t *task) close() {
+	if t.s != nil {
+		t.s.Close()
+	}
+}
+
+func (t *task) comm() string { return t.core.GetTc().GetComm() }
+
+// String names the task in messages.
+func (t *task) String() string { return fmt.Sprintf("pid %d (%s)", t.pid, t.comm()) }
+
+func (r *restorer) load() error {
+	if err := r.refuseOptions(); err != nil {
+		return err
+	}
+	var err error
+	if r.images, err = image.Open(r.opts.ImagesDir); err != nil {
+		return err
+	}
+	if err := r.hook(ActionPreRestore, 0); err != nil {
+		return err
+	}
+	if err := r.images.Each("pstree.img", func() proto.Message { return &pstree.PstreeEntry{} }, func(m proto.Message, _ io.Reader) error {
+		e := m.(*pstree.PstreeEntry)
+		t := &task{planned: planned{
+			pid: int(e.GetPid()), ppid: int(e.GetPpid()), pgid: int(e.GetPgid()), sid: int(e.GetSid()),
+		}}
+		if t.pid <= 0 || r.byPid[t.pid] != nil {
+			return fmt.Errorf("pstree.img: pid %d: %w", t.pid, ErrImage)
+		}
+		for _, tid := range e.GetThreads() {
+			t.threads = append(t.threads, &thread{tid: int(tid)})
+		}
+		r.tasks = append(r.tasks, t)
+		r.byPid[t.pid] = t
+		return nil
+	}); err != nil {
+		return err
+	}
+	if len(r.tasks) == 0 {
+		return fmt.Errorf("pstree.img is empty: %w", ErrImage)
+	}
+	r.tasks[0].root = true
+	for _, t := range r.tasks {
+		if err := r.loadTask(t); err != nil {
+			return err
+		}
+	}
+	if err := r.loadSeccomp(); err != nil {
+		return err
+	}
+	if err := r.checkMachine(); err != nil {
+		return err
+	}
+	if r.files, err = fds.Load(r.images, r.fileOptions()); err != nil {
+		return err
+	}
+	r.markInherited()
+	return nil
+}
+
+// refuseOptions answers to what a later version will do.
+func (r *restorer) refuseOptions() error {
+	switch {
+	case r.opts.Sibling:
+		return fmt.Errorf("--restore-sibling: %w yet: restore with --restore-detached, or let the engine's child be the tree's root", ErrNotSupported)
+	case r.opts.TCPEstablished && !r.opts.TCPClose:
+		return fmt.Errorf("--tcp-established: %w yet: dump and restore with --tcp-close", ErrNotSupported)
+	}
+	return nil
+}
+
+func (r *restorer) loadTask(t *task) error {
+	t.core = &criu_core.CoreEntry{}
+	if err := r.images.One(fmt.Sprintf("core-%d.img", t.pid), t.core); err != nil {
+		return err
+	}
+	if t.core.Tc == nil {
+		return fmt.Errorf("core-%d.img has no task: %w", t.pid, ErrImage)
+	}
+	switch t.core.Tc.GetTaskState() {
+	case image.TaskDead, image.TaskZombie:
+		t.dead = true
+		return nil
+	case image.TaskStopped:
+		t.stopped = true
+	case image.TaskAlive:
+	default:
+		return fmt.Errorf("%v: unknown state %d: %w", t, t.core.Tc.GetTaskState(), ErrImage)
+	}
+	if t.core.GetMtype() != coreMarch {
+		return fmt.Errorf("%v: its registers are those of %v, which this machine is not: %w", t, t.core.GetMtype(), ErrNotSupported)
+	}
+	if len(t.threads) == 0 || t.threads[0].tid != t.pid {
+		return fmt.Errorf("%v: the first of its threads is not its leader: %w", t, ErrImage)
+	}
+	t.threads[0].core = t.core
+	for _, th := range t.threads[1:] {
+		th.core = &criu_core.CoreEntry{}
+		if err := r.images.One(fmt.Sprintf("core-%d.img", th.tid), th.core); err != nil {
+			return err
+		}
+	}
+	for _, th := range t.threads {
+		if err := loadRegisters(th); err != nil {
+			return fmt.Errorf("%v: thread %d: %w", t, th.tid, err)
+		}
+		if th.core.ThreadCore == nil {
+			return fmt.Errorf("%v: thread %d: core-%d.img has no thread state: %w", t, th.tid, th.tid, ErrImage)
+		}
+	}
+	t.ids = t.core.Ids
+	if t.ids == nil {
+		t.ids = &criu_core.TaskKobjIdsEntry{}
+		if err := r.images.One(fmt.Sprintf("ids-%d.img", t.pid), t.ids); err != nil {
+			return err
+		}
+	}
+	t.mm = &mm.MmEntry{}
+	if err := r.images.One(fmt.Sprintf("mm-%d.img", t.pid), t.mm); err != nil {
+		return err
+	}
+	if err := t.checkMaps(); err != nil {
+		return err
+	}
+	t.fs = &criufs.FsEntry{}
+	if err := r.images.One(fmt.Sprintf("fs-%d.img", t.pid), t.fs); err != nil {
+		return err
+	}
+	x := &Extra{}
+	switch err := r.images.Extra(extraName(t.pid), x); {
+	case err == nil:
+		t.extra = x
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return nil
+}
+
+// checkMaps makes sure that the maps are in order and below the end of user space.
+func (t *task) checkMaps() error {
+	var last uint64
+	for _, v := range t.mm.Vmas {
+		if v.GetStart() < last || v.GetEnd() <= v.GetStart() || v.GetStart()%image.PageSize != 0 || v.GetEnd()%image.PageSize != 0 {
+			return fmt.Errorf("%v: map %#x-%#x: %w", t, v.GetStart(), v.GetEnd(), ErrImage)
+		}
+		last = v.GetEnd()
+	}
+	return nil
+}
+
+func (r *restorer) loadSeccomp() error {
+	var all seccomp.SeccompEntry
+	err := r.images.One("seccomp.img", &all)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, t := range r.tasks {
+		t.seccomp = all.SeccompFilters
+	}
+	return nil
+}
+
+func (r *restorer) fileOptions() *fds.RestoreOptions {
+	o := &fds.RestoreOptions{
+		Root: r.opts.Root, TCPClose: r.opts.TCPClose, FileLocks: r.opts.FileLocks, SkipRWXCheck: r.opts.SkipFileRWXCheck,
+		Log: r.log,
+	}
+	for _, i := range r.opts.InheritFD {
+		if o.Inherit == nil {
+			o.Inherit = map[string]int{}
+		}
+		o.Inherit[i.Resource] = i.FD
+	}
+	return o
+}
+
+// markInherited finds who takes session and group from the engine: with --shell-job, and for a tree whose root did
+// not lead its session.
+func (r *restorer) markInherited() {
+	root := r.tasks[0]
+	if root.sid == root.pid {
+		return
+	}
+	for _, t := range r.tasks {
+		t.inheritSid = t.sid == root.sid
+		t.inheritPgid = t.pgid == root.pgid && root.pgid != root.pid
+	}
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/trapline/trapline/checkpoint/cpu"
+	"github.com/trapline/trapline/checkpoint/fds"
+	"github.com/trapline/trapline/checkpoint/image"
+)
+
+// checkMachine refuses early what could not run here: a CPU that lacks what the programs may have found at the dump.
+func (r *restorer) checkMachine() error {
+	for _, t := range r.tasks {
+		if t.extra == nil || t.extra.CPU == nil {
+			continue
+		}
+		have := cpu.Current()
+		if err := have.Covers(*t.extra.CPU); err != nil {
+			return fmt.Errorf("%v: %w", t, err)
+		}
+	}
+	return nil
+}
+
+// eachOptional reads an image that may be missing.
+func eachOptional[M any, P interface {
+	*M
+	proto.Message
+}](r *image.Reader, name string, fn func(P)) error {
+	err := r.Each(name, func() proto.Message { return P(new(M)) }, func(m proto.Message, _ io.Reader) error {
+		fn(m.(P))
+		return nil
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// remotes makes the calls that only a process itself can make on its descriptors.
+func (r *restorer) remotes(t *task) error {
+	if r.remoteCalls == nil {
+		var procs []fds.Process
+		for _, t := range r.tasks {
+			if !t.dead && t.table != nil {
+				procs = append(procs, fds.Process{Pid: t.pid, Table: t.table})
+			}
+		}
+		var err error
+		if r.remoteCalls, err = r.files.Remotes(procs); err != nil {
+			return err
+		}
+	}
+	c := newCalls(t.s)
+	for _, call := range r.remoteCalls[t.pid] {
+		args := call.Args
+		if len(call.Data) > 0 {
+			args[call.DataArg] = c.Data(call.Data)
+		}
+		c.do(call.What, call.Nr, args[:]...)
+		if c.Room() < 4096 {
+			if err := c.run(t.s); err != nil {
+				return err
+			}
+			c = newCalls(t.s)
+		}
+	}
+	return c.run(t.s)
+}

@@ -1,0 +1,453 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+	"os"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
+	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/checkpoint/image"
+	"github.com/trapline/trapline/checkpoint/inject"
+)
+
+// memory gives each process its address space: nothing of the nursery's but the vDSO, every map at its place, empty.
+func (r *restorer) memory() error {
+	for _, t := range r.tasks {
+		if t.dead {
+			continue
+		}
+		if err := r.addressSpace(t); err != nil {
+			return fmt.Errorf("%v: %w", t, err)
+		}
+	}
+	return nil
+}
+
+func (r *restorer) addressSpace(t *task) error {
+	p, err := r.passage(t)
+	if err != nil {
+		return err
+	}
+	if err := r.clearOut(t); err != nil {
+		return fmt.Errorf("unmapping: %w", err)
+	}
+	if err := r.placeVDSO(t); err != nil {
+		return err
+	}
+	if err := r.lendFiles(t, p); err != nil {
+		return err
+	}
+	if err := r.mapAll(t); err != nil {
+		return err
+	}
+	return r.returnFiles(t, p)
+}
+
+// clearOut unmaps what was the nursery's, except the scratch area and what the kernel gave it.
+func (r *restorer) clearOut(t *task) error {
+	b := t.s.NewBatch()
+	for _, m := range r.cradle.maps {
+		if m.Name != "" && m.Name[0] == '[' && m.Name != "[stack]" && m.Name != "[heap]" {
+			continue
+		}
+		b.Call(unix.SYS_MUNMAP, m.Start, m.End-m.Start)
+	}
+	return run(t.s, b)
+}
+
+// kernelMaps are the special mappings in the order in which the kernel lays them.
+var kernelMaps = []string{"[vvar]", "[vvar_vclock]", "[vdso]"}
+
+// placeVDSO moves the vDSO and its data pages to where the process had them.
+func (r *restorer) placeVDSO(t *task) error {
+	old := map[string]inject.Range{}
+	for _, m := range r.cradle.maps {
+		old[m.Name] = m.Range
+	}
+	var first, last uint64
+	var vdso inject.Range
+	for _, v := range t.mm.Vmas {
+		if v.GetStatus()&(image.VMAVDSO|image.VMAVVAR) == 0 {
+			continue
+		}
+		if first == 0 {
+			first = v.GetStart()
+		}
+		last = v.GetEnd()
+		if v.GetStatus()&image.VMAVDSO != 0 {
+			vdso = inject.Range{Start: v.GetStart(), End: v.GetEnd()}
+		}
+	}
+	b := t.s.NewBatch()
+	if first == 0 {
+		for _, n := range kernelMaps {
+			if m, ok := old[n]; ok {
+				b.Call(unix.SYS_MUNMAP, m.Start, m.End-m.Start)
+			}
+		}
+		return run(t.s, b)
+	}
+	have := old["[vdso]"]
+	if vdso.End-vdso.Start != have.End-have.Start {
+		return fmt.Errorf("its vDSO has %d bytes, this kernel's has %d: restoring on another kernel is %w yet", vdso.End-vdso.Start, have.End-have.Start, ErrNotSupported)
+	}
+	// all three keep their distances; [vvar_vclock] is part of [vvar] in images of kernels before 6.13
+	shift := vdso.Start - have.Start
+	lo := have.Start
+	for _, n := range kernelMaps {
+		if m, ok := old[n]; ok && m.Start < lo {
+			lo = m.Start
+		}
+	}
+	if lo+shift != first || have.End+shift != last {
+		return fmt.Errorf("its vDSO and vvar lie at %#x-%#x, this kernel's would at %#x-%#x: restoring on another kernel is %w yet", first, last, lo+shift, have.End+shift, ErrNotSupported)
+	}
+	if shift == 0 {
+		return nil
+	}
+	hops := []uint64{shift}
+	if first < have.End && lo < last {
+		// the ranges overlap: by way of a free place
+		via, err := r.freeRange(t, have.End-lo)
+		if err != nil {
+			return err
+		}
+		hops = []uint64{via - lo, first - via}
+	}
+	for _, h := range hops {
+		for _, n := range kernelMaps {
+			m, ok := old[n]
+			if !ok {
+				continue
+			}
+			b.Call(unix.SYS_MREMAP, m.Start, m.End-m.Start, m.End-m.Start, unix.MREMAP_MAYMOVE|unix.MREMAP_FIXED, m.Start+h)
+			old[n] = inject.Range{Start: m.Start + h, End: m.End + h}
+		}
+	}
+	if err := run(t.s, b); err != nil {
+		return fmt.Errorf("moving the vDSO to %#x: %w", vdso.Start, err)
+	}
+	return nil
+}
+
+// freeRange finds addresses that neither the process nor the nursery uses.
+func (r *restorer) freeRange(t *task, size uint64) (uint64, error) {
+	var used []inject.Range
+	for _, v := range t.mm.Vmas {
+		used = append(used, inject.Range{Start: v.GetStart(), End: v.GetEnd()})
+	}
+	for _, m := range r.cradle.maps {
+		used = append(used, m.Range)
+	}
+	used = append(used, r.cradle.area)
+	return inject.Hole(used, size)
+}
+
+// fileOf tells which file a map is of, and how it was opened.
+func fileOf(v *vma.VmaEntry) (id uint32, flags int, ok bool) {
+	st := v.GetStatus()
+	if st&(image.VMAFilePrivate|image.VMAFileShared|image.VMAMemfd) == 0 {
+		return 0, 0, false
+	}
+	flags = unix.O_RDONLY
+	if v.Fdflags != nil {
+		flags = int(v.GetFdflags())
+	} else if st&image.VMAFileShared != 0 && v.GetProt()&unix.PROT_WRITE != 0 {
+		flags = unix.O_RDWR
+	}
+	return uint32(v.GetShmid()), flags, true
+}
+
+type fileKey struct {
+	id    uint32
+	flags int
+}
+
+// lendFiles gives the process a descriptor of each file that it maps, and of the objects of its shared memory.
+func (r *restorer) lendFiles(t *task, p *inject.Passage) error {
+	t.lent = map[fileKey]int{}
+	var keys []fileKey
+	var own []int
+	for _, v := range t.mm.Vmas {
+		id, flags, ok := fileOf(v)
+		if !ok {
+			continue
+		}
+		k := fileKey{id, flags}
+		if _, ok := t.lent[k]; ok {
+			continue
+		}
+		fd, err := r.files.OpenMapped(id, flags)
+		if err != nil {
+			return fmt.Errorf("map %#x-%#x: %w", v.GetStart(), v.GetEnd(), err)
+		}
+		t.lent[k] = -1
+		keys, own = append(keys, k), append(own, fd)
+	}
+	objects, err := r.sharedObjects(t)
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		keys, own = append(keys, o.key()), append(own, int(o.file.Fd()))
+	}
+	if len(own) == 0 {
+		return nil
+	}
+	got, err := borrow(p, own)
+	if err != nil {
+		return err
+	}
+	for i, k := range keys {
+		t.lent[k] = got[i]
+	}
+	return nil
+}
+
+// returnFiles closes them again, and the socket by which they came.
+func (r *restorer) returnFiles(t *task, p *inject.Passage) error {
+	b := t.s.NewBatch()
+	for _, fd := range t.lent {
+		b.Call(unix.SYS_CLOSE, uint64(fd))
+		if b.Room() < 4096 {
+			if err := run(t.s, b); err != nil {
+				return err
+			}
+			b = t.s.NewBatch()
+		}
+	}
+	if err := run(t.s, b); err != nil {
+		return err
+	}
+	return p.Close()
+}
+
+// regular tells whether a map is to be made: not the vDSO, vvar and vsyscall.
+func regular(v *vma.VmaEntry) bool {
+	return v.GetStatus()&image.VMARegular != 0 && v.GetStatus()&(image.VMAVDSO|image.VMAVVAR|image.VMAVsyscall) == 0
+}
+
+// mapAll makes the maps. Where pages will be read into, a map is writable until then.
+func (r *restorer) mapAll(t *task) error {
+	b := t.s.NewBatch()
+	var what []*vma.VmaEntry
+	flush := func() error {
+		if b.Len() == 0 {
+			return nil
+		}
+		if err := t.s.Run(b); err != nil {
+			return err
+		}
+		for i, v := range what {
+			if a, err := b.Result(i); err != nil {
+				return fmt.Errorf("map %#x-%#x: %w", v.GetStart(), v.GetEnd(), err)
+			} else if a != v.GetStart() {
+				return fmt.Errorf("map %#x-%#x: landed at %#x", v.GetStart(), v.GetEnd(), a)
+			}
+		}
+		b, what = t.s.NewBatch(), nil
+		return nil
+	}
+	for _, v := range t.mm.Vmas {
+		if !regular(v) {
+			continue
+		}
+		if b.Room() < 4096 {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		if err := r.mapOne(t, b, v); err != nil {
+			return err
+		}
+		what = append(what, v)
+	}
+	return flush()
+}
+
+func (r *restorer) mapOne(t *task, b *inject.Batch, v *vma.VmaEntry) error {
+	prot, size := uint64(v.GetProt()), v.GetEnd()-v.GetStart()
+	flags := uint64(v.GetFlags())&(unix.MAP_PRIVATE|unix.MAP_SHARED|unix.MAP_GROWSDOWN|unix.MAP_HUGETLB|unix.MAP_NORESERVE|0x3f<<26) | unix.MAP_FIXED_NOREPLACE
+	fd, off := ^uint64(0), uint64(0)
+	id, how, isFile := fileOf(v)
+	if v.GetStatus()&image.VMASysVIPC != 0 {
+		return r.attachSysV(t, b, v)
+	}
+	switch {
+	case isFile:
+		fd, off = uint64(t.lent[fileKey{id, how}]), v.GetPgoff()
+	case v.GetStatus()&image.VMAAnonShared != 0:
+		fd, off = uint64(t.lent[fileKey{id: uint32(v.GetShmid()), flags: sharedKey}]), v.GetPgoff()
+		flags &^= unix.MAP_ANONYMOUS
+	default:
+		flags |= unix.MAP_ANONYMOUS
+	}
+	if flags&unix.MAP_PRIVATE != 0 {
+		prot |= unix.PROT_WRITE | unix.PROT_READ
+	}
+	b.Call(unix.SYS_MMAP, v.GetStart(), size, prot, flags, fd, off)
+	return nil
+}
+
+// finishMaps is for when the pages are in: protections, advices, names, locks.
+func (r *restorer) finishMaps(t *task) error {
+	b := t.s.NewBatch()
+	var what []string
+	flush := func() error {
+		if b.Len() == 0 {
+			return nil
+		}
+		if err := t.s.Run(b); err != nil {
+			return err
+		}
+		for i, w := range what {
+			if _, err := b.Result(i); err != nil && w != "" {
+				return fmt.Errorf("%s: %w", w, err)
+			}
+		}
+		b, what = t.s.NewBatch(), nil
+		return nil
+	}
+	add := func(w string, nr uintptr, args ...uint64) error {
+		b.Call(nr, args...)
+		what = append(what, w)
+		if b.Room() < 4096 {
+			return flush()
+		}
+		return nil
+	}
+	for _, v := range t.mm.Vmas {
+		if !regular(v) {
+			continue
+		}
+		start, size := v.GetStart(), v.GetEnd()-v.GetStart()
+		rw := uint32(unix.PROT_READ | unix.PROT_WRITE)
+		if v.GetFlags()&unix.MAP_PRIVATE != 0 && v.GetProt()&rw != rw {
+			if err := add(fmt.Sprintf("protecting %#x", start), unix.SYS_MPROTECT, start, size, uint64(v.GetProt())); err != nil {
+				return err
+			}
+		}
+		for m := v.GetMadv(); m != 0; m &= m - 1 {
+			if err := add(fmt.Sprintf("madvise %#x", start), unix.SYS_MADVISE, start, size, uint64(bits.TrailingZeros64(m))); err != nil {
+				return err
+			}
+		}
+	}
+	if x := t.extra; x != nil {
+		for _, n := range x.Names {
+			if err := add("", unix.SYS_PRCTL, unix.PR_SET_VMA, unix.PR_SET_VMA_ANON_NAME, n.Start, n.End-n.Start, b.String(n.Name)); err != nil {
+				return err
+			}
+		}
+		for _, m := range x.Madvise {
+			if err := add(fmt.Sprintf("madvise %#x", m.Start), unix.SYS_MADVISE, m.Start, m.End-m.Start, uint64(m.Advice)); err != nil {
+				return err
+			}
+		}
+		for _, g := range x.Guards {
+			if err := add(fmt.Sprintf("guard pages at %#x", g.Start), unix.SYS_MADVISE, g.Start, g.End-g.Start, madvGuardInstall); err != nil {
+				return err
+			}
+		}
+		for _, l := range x.LockOnFault {
+			if err := add(fmt.Sprintf("locking %#x", l.Start), unix.SYS_MLOCK2, l.Start, l.End-l.Start, unix.MLOCK_ONFAULT); err != nil {
+				return err
+			}
+		}
+	}
+	for _, v := range t.mm.Vmas {
+		if regular(v) && v.GetFlags()&unix.MAP_LOCKED != 0 && !t.onFault(v.GetStart()) {
+			if err := add(fmt.Sprintf("locking %#x", v.GetStart()), unix.SYS_MLOCK, v.GetStart(), v.GetEnd()-v.GetStart()); err != nil {
+				return err
+			}
+		}
+	}
+	if x := t.extra; x != nil {
+		for _, g := range x.Sealed {
+			if err := add(fmt.Sprintf("sealing %#x", g.Start), sysMseal, g.Start, g.End-g.Start, 0); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+// Numbers newer than the library's.
+const (
+	madvGuardInstall = 102
+	sysMseal         = 462
+)
+
+func (t *task) onFault(addr uint64) bool {
+	if t.extra == nil {
+		return false
+	}
+	for _, l := range t.extra.LockOnFault {
+		if l.Start <= addr && addr < l.End {
+			return true
+		}
+	}
+	return false
+}
+
+// run makes the calls of a batch; the first one that fails is the error.
+func run(s *inject.Session, b *inject.Batch) error {
+	if b.Len() == 0 {
+		return nil
+	}
+	if err := s.Run(b); err != nil {
+		return err
+	}
+	for i := 0; i < b.Len(); i++ {
+		if _, err := b.Result(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// describeProgram sets what /proc/PID shows of the program: PR_SET_MM_MAP.
+func (r *restorer) describeProgram(t *task) error {
+	fd, err := r.files.OpenMapped(t.mm.GetExeFileId(), os.O_RDONLY)
+	if err != nil {
+		return fmt.Errorf("its program: %w", err)
+	}
+	p, err := r.passage(t)
+	if err != nil {
+		return err
+	}
+	got, err := borrow(p, []int{fd})
+	if err != nil {
+		return err
+	}
+	// struct prctl_mm_map
+	m := make([]byte, 0, 104)
+	for _, v := range []*uint64{
+		t.mm.MmStartCode, t.mm.MmEndCode, t.mm.MmStartData, t.mm.MmEndData, t.mm.MmStartBrk, t.mm.MmBrk, t.mm.MmStartStack,
+		t.mm.MmArgStart, t.mm.MmArgEnd, t.mm.MmEnvStart, t.mm.MmEnvEnd,
+	} {
+		m = binary.LittleEndian.AppendUint64(m, *v)
+	}
+	var auxv []byte
+	for _, w := range t.mm.MmSavedAuxv {
+		auxv = binary.LittleEndian.AppendUint64(auxv, w)
+	}
+	b := t.s.NewBatch()
+	m = binary.LittleEndian.AppendUint64(m, b.Data(auxv))
+	m = binary.LittleEndian.AppendUint32(m, uint32(len(auxv)))
+	m = binary.LittleEndian.AppendUint32(m, uint32(got[0]))
+	i := b.Call(unix.SYS_PRCTL, unix.PR_SET_MM, unix.PR_SET_MM_MAP, b.Data(m), uint64(len(m)), 0)
+	b.Call(unix.SYS_CLOSE, uint64(got[0]))
+	if err := t.s.Run(b); err != nil {
+		return err
+	}
+	if _, err := b.Result(i); err != nil {
+		return fmt.Errorf("setting its code, data, stack, arguments and program file: %w", err)
+	}
+	return p.Close()
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/checkpoint/image"
+	"github.com/trapline/trapline/checkpoint/inject"
+)
+
+// resume takes the scratch area out of every process, loads the registers and lets the tree go.
+func (r *restorer) resume() error {
+	// the engine's own descriptors of pipes and sockets would keep them open
+	if err := r.files.Close(); err != nil {
+		return err
+	}
+	for _, t := range r.tasks {
+		if t.dead {
+			continue
+		}
+		if err := r.finishTask(t); err != nil {
+			return fmt.Errorf("%v: %w", t, err)
+		}
+	}
+	root := r.tasks[0]
+	if err := r.hook(ActionPreResume, root.pid); err != nil {
+		return err
+	}
+	r.result.Wait = r.waitRoot(root.pid)
+	return r.letGo()
+}
+
+// finishTask brings all threads of a process to their own registers, stopped.
+func (r *restorer) finishTask(t *task) error {
+	for _, th := range t.threads {
+		if err := r.rseqSection(th); err != nil {
+			return fmt.Errorf("thread %d: %w", th.tid, err)
+		}
+	}
+	for _, th := range t.threads[1:] {
+		if err := r.finishThread(t, th); err != nil {
+			return fmt.Errorf("thread %d: %w", th.tid, err)
+		}
+	}
+	// the last remote call unmaps the memory that the others were made from
+	pc, err := systemCall(t)
+	if err != nil {
+		return err
+	}
+	if _, err := t.s.CallAt(pc, unix.SYS_MUNMAP, r.cradle.area.Start, r.cradle.area.End-r.cradle.area.Start); err != nil {
+		return fmt.Errorf("unmapping scratch memory: %w", err)
+	}
+	if err := t.s.Trap(); err != nil {
+		return err
+	}
+	return r.finishThread(t, t.threads[0])
+}
+
+func (r *restorer) finishThread(t *task, th *thread) error {
+	mask := th.core.ThreadCore.GetBlkSigset()
+	if th == t.threads[0] {
+		mask = t.core.Tc.GetBlkSigset()
+	}
+	if err := th.t.SetSigMask(mask); err != nil {
+		return err
+	}
+	return setRegisters(th)
+}
+
+// rseqSection tells the kernel which restartable sequence a thread was in: it aborts it when the thread runs.
+func (r *restorer) rseqSection(th *thread) error {
+	q := th.core.ThreadCore.GetRseqEntry()
+	if q.GetRseqCsPointer() == 0 || q.GetRseqAbiPointer() == 0 {
+		return nil
+	}
+	var w [8]byte
+	binary.LittleEndian.PutUint64(w[:], q.GetRseqCsPointer())
+	return th.s.WriteMem(q.GetRseqAbiPointer()+8, w[:]) // struct rseq, rseq_cs
+}
+
+// systemCall finds a system call instruction that stays when the scratch area is gone: the vDSO has some; without one
+// the program's own text.
+func systemCall(t *task) (uint64, error) {
+	var last error
+	for _, vdso := range []bool{true, false} {
+		for _, v := range t.mm.Vmas {
+			if v.GetProt()&unix.PROT_EXEC == 0 || v.GetStatus()&image.VMAVsyscall != 0 || (v.GetStatus()&image.VMAVDSO != 0) != vdso {
+				continue
+			}
+			pc, err := t.s.Syscall(inject.Range{Start: v.GetStart(), End: v.GetEnd()})
+			if err == nil {
+				return pc, nil
+			}
+			last = err
+		}
+	}
+	if last == nil {
+		last = fmt.Errorf("the process has no executable memory: %w", ErrImage)
+	}
+	return 0, last
+}
+
+// letGo detaches from all threads; stopped tasks stay stopped.
+func (r *restorer) letGo() error {
+	for _, t := range r.tasks {
+		if t.dead || !t.stopped && !r.opts.LeaveStopped {
+			continue
+		}
+		sig := unix.SIGSTOP
+		if n := t.core.Tc.GetStopSigno(); n != 0 && !r.opts.LeaveStopped {
+			sig = unix.Signal(n)
+		}
+		if err := unix.Kill(t.pid, sig); err != nil {
+			return fmt.Errorf("%v: stopping it again: %w", t, err)
+		}
+	}
+	var first error
+	for i := len(r.tasks) - 1; i >= 0; i-- {
+		t := r.tasks[i]
+		if t.dead {
+			continue
+		}
+		for k := len(t.threads) - 1; k >= 0; k-- {
+			if err := t.threads[k].t.Detach(0); err != nil && first == nil {
+				first = fmt.Errorf("%v: letting thread %d go: %w", t, t.threads[k].tid, err)
+			}
+		}
+		t.released = true
+	}
+	return first
+}

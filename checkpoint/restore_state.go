@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+	"os"
+	"strconv"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/creds"
+	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
+	criu_sa "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-sa"
+	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/checkpoint/inject"
+)
+
+// state gives every process and thread what is neither memory nor descriptors. Limits and credentials come late,
+// since they could forbid the rest; timers last, since they run.
+func (r *restorer) state() error {
+	if err := r.files.SetOwners(); err != nil {
+		return err
+	}
+	if err := r.files.Seal(); err != nil {
+		return err
+	}
+	for _, t := range r.tasks {
+		if t.dead {
+			continue
+		}
+		for _, step := range []func(*task) error{
+			r.remotes, r.describeProgram, r.filesystem, r.process, r.threadStates, r.signalActions, r.queues, r.outside, r.timers,
+		} {
+			if err := step(t); err != nil {
+				return fmt.Errorf("%v: %w", t, err)
+			}
+		}
+	}
+	return r.hook(ActionPostRestore, r.result.RootPid)
+}
+
+// calls is a batch whose entries have names for their errors.
+type calls struct {
+	*inject.Batch
+	names []string
+}
+
+func newCalls(s *inject.Session) *calls { return &calls{Batch: s.NewBatch()} }
+
+// do adds a call; an empty name means that it may fail.
+func (c *calls) do(name string, nr uintptr, args ...uint64) {
+	c.Call(nr, args...)
+	c.names = append(c.names, name)
+}
+
+func (c *calls) run(s *inject.Session) error {
+	if c.Len() == 0 {
+		return nil
+	}
+	if err := s.Run(c.Batch); err != nil {
+		return err
+	}
+	for i, n := range c.names {
+		if _, err := c.Result(i); err != nil && n != "" {
+			return fmt.Errorf("%s: %w", n, err)
+		}
+	}
+	return nil
+}
+
+// filesystem restores cwd, root and umask.
+func (r *restorer) filesystem(t *task) error {
+	cwd, err := r.files.OpenMapped(t.fs.GetCwdId(), unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return fmt.Errorf("its working directory: %w", err)
+	}
+	own := []int{cwd}
+	path, err := r.files.Path(t.fs.GetRootId())
+	if err != nil {
+		return fmt.Errorf("its root directory: %w", err)
+	}
+	chroot := path != "/" || r.opts.Root != "" && r.opts.Root != "/"
+	if chroot {
+		root, err := r.files.OpenMapped(t.fs.GetRootId(), unix.O_RDONLY|unix.O_DIRECTORY)
+		if err != nil {
+			return fmt.Errorf("its root directory: %w", err)
+		}
+		own = append(own, root)
+	}
+	p, err := r.passage(t)
+	if err != nil {
+		return err
+	}
+	got, err := borrow(p, own)
+	if err != nil {
+		return err
+	}
+	c := newCalls(t.s)
+	if chroot {
+		c.do("changing to its root directory", unix.SYS_FCHDIR, uint64(got[1]))
+		c.do("changing its root directory", unix.SYS_CHROOT, c.String("."))
+		c.do("", unix.SYS_CLOSE, uint64(got[1]))
+	}
+	c.do("changing to its working directory", unix.SYS_FCHDIR, uint64(got[0]))
+	c.do("", unix.SYS_CLOSE, uint64(got[0]))
+	if t.fs.Umask != nil {
+		c.do("", unix.SYS_UMASK, uint64(t.fs.GetUmask()))
+	}
+	if err := c.run(t.s); err != nil {
+		return err
+	}
+	return p.Close()
+}
+
+// process restores what all threads of a process share.
+func (r *restorer) process(t *task) error {
+	tc := t.core.Tc
+	c := newCalls(t.s)
+	c.do("personality", unix.SYS_PERSONALITY, uint64(tc.GetPersonality()))
+	if tc.GetChildSubreaper() {
+		c.do("child subreaper", unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER, 1)
+	}
+	if t.mm.GetThpDisabled() {
+		c.do("transparent huge pages", unix.SYS_PRCTL, unix.PR_SET_THP_DISABLE, 1)
+	}
+	for m := tc.GetMembarrierRegistrationMask(); m != 0; m &= m - 1 {
+		c.do("membarrier", unix.SYS_MEMBARRIER, 1<<bits.TrailingZeros32(m))
+	}
+	if l := tc.GetRlimits(); l != nil {
+		for i, e := range l.Rlimits {
+			var lim [16]byte
+			binary.LittleEndian.PutUint64(lim[0:], e.GetCur())
+			binary.LittleEndian.PutUint64(lim[8:], e.GetMax())
+			c.do(fmt.Sprintf("resource limit %d (%d/%d)", i, e.GetCur(), e.GetMax()), unix.SYS_PRLIMIT64, 0, uint64(i), c.Data(lim[:]), 0)
+		}
+	}
+	return c.run(t.s)
+}
+
+// outside restores what is set by writing to /proc or by calls that take an id.
+func (r *restorer) outside(t *task) error {
+	if v := t.core.Tc.OomScoreAdj; v != nil {
+		if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", t.pid), []byte(strconv.Itoa(int(*v))), 0); err != nil {
+			return fmt.Errorf("oom_score_adj %d: %w", *v, err)
+		}
+	}
+	for _, th := range t.threads {
+		if err := r.schedule(t, th); err != nil {
+			return fmt.Errorf("thread %d: %w", th.tid, err)
+		}
+	}
+	return nil
+}
+
+func (r *restorer) schedule(t *task, th *thread) error {
+	tc := th.core.ThreadCore
+	x := t.extra.thread(th.tid)
+	if x != nil && len(x.Affinity) > 0 {
+		var set unix.CPUSet
+		for i, w := range x.Affinity {
+			for ; w != 0; w &= w - 1 {
+				set.Set(64*i + bits.TrailingZeros64(w))
+			}
+		}
+		if err := unix.SchedSetaffinity(th.t.Tid, &set); err != nil {
+			r.log.Warn("CPU affinity not restored: none of its CPUs is here", "task", t.String(), "tid", th.tid, "err", err)
+		}
+	}
+	attr := unix.SchedAttr{
+		Size: unix.SizeofSchedAttr, Policy: tc.GetSchedPolicy(), Nice: tc.GetSchedNice(), Priority: tc.GetSchedPrio(),
+	}
+	if x != nil {
+		attr.Flags = x.SchedFlags
+		if len(x.SchedRT) == 3 {
+			attr.Runtime, attr.Deadline, attr.Period = x.SchedRT[0], x.SchedRT[1], x.SchedRT[2]
+		}
+	}
+	if err := unix.SchedSetAttr(th.t.Tid, &attr, 0); err != nil {
+		return fmt.Errorf("scheduling policy %d, nice %d, priority %d: %w", attr.Policy, attr.Nice, attr.Priority, err)
+	}
+	if x != nil && x.IOPriority != 0 {
+		if _, _, e := unix.RawSyscall(unix.SYS_IOPRIO_SET, 1, uintptr(th.t.Tid), uintptr(x.IOPriority)); e != 0 {
+			return fmt.Errorf("I/O priority %#x: %w", x.IOPriority, e)
+		}
+	}
+	return nil
+}
+
+// threadStates restores each thread's own state from inside the thread.
+func (r *restorer) threadStates(t *task) error {
+	for i, th := range t.threads {
+		if err := r.threadState(t, th, i == 0); err != nil {
+			return fmt.Errorf("thread %d: %w", th.tid, err)
+		}
+		if i > 0 {
+			t.s.Calls += th.s.Calls
+		}
+	}
+	return nil
+}
+
+func (r *restorer) threadState(t *task, th *thread, leader bool) error {
+	tc := th.core.ThreadCore
+	c := newCalls(th.s)
+	name := tc.GetComm()
+	if leader || name == "" {
+		name = t.comm()
+	}
+	c.do("name", unix.SYS_PRCTL, unix.PR_SET_NAME, c.String(name))
+	if leader {
+		nr, arg := setClearTid(th.core)
+		c.do("clear_child_tid", nr, arg)
+	}
+	if s := tc.GetSas(); s != nil && s.GetSsSize() > 0 {
+		var ss [24]byte
+		binary.LittleEndian.PutUint64(ss[0:], s.GetSsSp())
+		// SS_ONSTACK is not set but follows from the stack pointer
+		binary.LittleEndian.PutUint32(ss[8:], s.GetSsFlags()&^1)
+		binary.LittleEndian.PutUint64(ss[16:], s.GetSsSize())
+		if s.GetSsFlags()&2 == 0 { // SS_DISABLE
+			c.do("alternate signal stack", unix.SYS_SIGALTSTACK, c.Data(ss[:]), 0)
+		}
+	}
+	if tc.GetFutexRla() != 0 {
+		c.do("robust futex list", unix.SYS_SET_ROBUST_LIST, tc.GetFutexRla(), uint64(tc.GetFutexRlaLen()))
+	}
+	if q := tc.GetRseqEntry(); q.GetRseqAbiPointer() != 0 {
+		c.do("restartable sequences", unix.SYS_RSEQ, q.GetRseqAbiPointer(), uint64(q.GetRseqAbiSize()), 0, uint64(q.GetSignature()))
+	}
+	if x := t.extra.thread(th.tid); x != nil && x.TimerSlack != 0 {
+		c.do("timer slack", unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, x.TimerSlack)
+	}
+	if err := r.seccompFilters(t, th, c); err != nil {
+		return err
+	}
+	credentials(c, tc.GetCreds())
+	if leader && t.mm.Dumpable != nil && *t.mm.Dumpable < 2 {
+		c.do("dumpable", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, uint64(*t.mm.Dumpable))
+	}
+	if tc.GetPdeathSig() != 0 {
+		c.do("parent death signal", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uint64(tc.GetPdeathSig()))
+	}
+	return c.run(th.s)
+}
+
+// seccompFilters adds a thread's filters, the oldest first; PTRACE_O_SUSPEND_SECCOMP keeps them from the calls that follow.
+func (r *restorer) seccompFilters(t *task, th *thread, c *calls) error {
+	tc := th.core.ThreadCore
+	mode := criu_core.SeccompMode_disabled
+	if tc.SeccompMode != nil {
+		mode = tc.GetSeccompMode()
+	} else if t.core.Tc.OldSeccompMode != nil {
+		mode = t.core.Tc.GetOldSeccompMode()
+	}
+	switch mode {
+	case criu_core.SeccompMode_strict:
+		c.do("strict seccomp", unix.SYS_PRCTL, unix.PR_SET_SECCOMP, 1, 0)
+	case criu_core.SeccompMode_filter:
+		last := tc.SeccompFilter
+		if last == nil {
+			last = t.core.Tc.OldSeccompFilter
+		}
+		if last == nil {
+			return fmt.Errorf("its seccomp filter is not in the images: %w", ErrImage)
+		}
+		var chain []uint32
+		for id := last; id != nil; {
+			if int(*id) >= len(t.seccomp) || len(chain) > len(t.seccomp) {
+				return fmt.Errorf("seccomp filter %d: %w", *id, ErrImage)
+			}
+			chain = append(chain, *id)
+			id = t.seccomp[*id].Prev
+		}
+		if tc.GetCreds().GetNoNewPrivs() != 0 {
+			c.do("no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+		}
+		for i := len(chain) - 1; i >= 0; i-- {
+			f := t.seccomp[chain[i]]
+			if len(f.Filter)%8 != 0 || len(f.Filter) == 0 || len(f.Filter)/8 > 4096 {
+				return fmt.Errorf("seccomp filter %d has %d bytes: %w", chain[i], len(f.Filter), ErrImage)
+			}
+			var prog [16]byte
+			binary.LittleEndian.PutUint16(prog[0:], uint16(len(f.Filter)/8))
+			binary.LittleEndian.PutUint64(prog[8:], c.Data(f.Filter))
+			// flags of listeners and of synchronisation mean nothing for a filter that is there already
+			c.do("seccomp filter", unix.SYS_SECCOMP, 1, uint64(f.GetFlags())&(1<<1|1<<2), c.Data(prog[:]))
+		}
+	}
+	return nil
+}
+
+const (
+	secbitNoSetuidFixup = 1 << 2
+	capAmbient          = 47 // PR_CAP_AMBIENT
+	linuxCapVersion3    = 0x20080522
+)
+
+// credentials adds the calls that give a thread its ids and capabilities, in the order in which each still may.
+func credentials(c *calls, e *creds.CredsEntry) {
+	if e == nil {
+		return
+	}
+	var groups []byte
+	for _, g := range e.Groups {
+		groups = binary.LittleEndian.AppendUint32(groups, g)
+	}
+	at := uint64(0)
+	if len(groups) > 0 {
+		at = c.Data(groups)
+	}
+	c.do("supplementary groups", unix.SYS_SETGROUPS, uint64(len(e.Groups)), at)
+	c.do("securebits", unix.SYS_PRCTL, unix.PR_SET_SECUREBITS, secbitNoSetuidFixup)
+	c.do("gids", unix.SYS_SETRESGID, uint64(e.GetGid()), uint64(e.GetEgid()), uint64(e.GetSgid()))
+	c.do("", unix.SYS_SETFSGID, uint64(e.GetFsgid()))
+	c.do("uids", unix.SYS_SETRESUID, uint64(e.GetUid()), uint64(e.GetEuid()), uint64(e.GetSuid()))
+	c.do("", unix.SYS_SETFSUID, uint64(e.GetFsuid()))
+	word := func(v []uint32, i int) uint32 {
+		if i < len(v) {
+			return v[i]
+		}
+		return 0
+	}
+	for i := 0; i < 64; i++ {
+		if word(e.CapBnd, i/32)>>(i%32)&1 == 0 {
+			// numbers beyond this kernel's last are EINVAL
+			c.do("", unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, uint64(i))
+		}
+	}
+	c.do("securebits", unix.SYS_PRCTL, unix.PR_SET_SECUREBITS, uint64(e.GetSecbits()))
+	var hdr [8]byte
+	binary.LittleEndian.PutUint32(hdr[:], linuxCapVersion3)
+	var data []byte
+	for i := 0; i < 2; i++ {
+		for _, v := range [][]uint32{e.CapEff, e.CapPrm, e.CapInh} {
+			data = binary.LittleEndian.AppendUint32(data, word(v, i))
+		}
+	}
+	c.do("capabilities", unix.SYS_CAPSET, c.Data(hdr[:]), c.Data(data))
+	for i := 0; i < 64; i++ {
+		if word(e.CapAmb, i/32)>>(i%32)&1 != 0 {
+			c.do("ambient capability", unix.SYS_PRCTL, capAmbient, 2, uint64(i), 0, 0)
+		}
+	}
+	if e.GetNoNewPrivs() != 0 {
+		c.do("no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	}
+}
+
+// signalActions restores what the process does on each signal. SIGCHLD of helpers and zombies that came meanwhile is
+// forgotten by setting its default action first.
+func (r *restorer) signalActions(t *task) error {
+	c := newCalls(t.s)
+	var none [32]byte
+	dfl := c.Data(none[:])
+	c.do("", unix.SYS_RT_SIGACTION, uint64(unix.SIGCHLD), dfl, 0, 8)
+	sas := t.core.Tc.Sigactions
+	if len(sas) == 0 {
+		var err error
+		if sas, err = r.oldSigactions(t); err != nil {
+			return err
+		}
+	}
+	sig := 0
+	for _, a := range sas {
+		sig++
+		for sig == int(unix.SIGKILL) || sig == int(unix.SIGSTOP) {
+			sig++
+		}
+		if sig > 64 {
+			return fmt.Errorf("%d signal actions: %w", len(sas), ErrImage)
+		}
+		if a.GetSigaction() == 0 && a.GetFlags() == 0 && a.GetMask() == 0 {
+			continue
+		}
+		var k [32]byte
+		binary.LittleEndian.PutUint64(k[0:], a.GetSigaction())
+		binary.LittleEndian.PutUint64(k[8:], a.GetFlags())
+		binary.LittleEndian.PutUint64(k[16:], a.GetRestorer())
+		binary.LittleEndian.PutUint64(k[24:], a.GetMask())
+		c.do(fmt.Sprintf("action of signal %d", sig), unix.SYS_RT_SIGACTION, uint64(sig), c.Data(k[:]), 0, 8)
+	}
+	return c.run(t.s)
+}
+
+// oldSigactions reads sigacts-PID.img, which images of CRIU before 3.5 have.
+func (r *restorer) oldSigactions(t *task) ([]*criu_sa.SaEntry, error) {
+	var out []*criu_sa.SaEntry
+	err := eachOptional(r.images, fmt.Sprintf("sigacts-%d.img", t.pid), func(e *criu_sa.SaEntry) { out = append(out, e) })
+	return out, err
+}
+
+// queues puts pending signals back, each sent by the task to itself: nobody else may send what came from the kernel.
+func (r *restorer) queues(t *task) error {
+	for i, th := range t.threads {
+		c := newCalls(th.s)
+		if i == 0 {
+			for _, s := range t.core.Tc.GetSignalsS().GetSignals() {
+				if err := queue(c, s.GetSiginfo(), unix.SYS_RT_SIGQUEUEINFO, uint64(t.pid)); err != nil {
+					return err
+				}
+			}
+		}
+		for _, s := range th.core.ThreadCore.GetSignalsP().GetSignals() {
+			if err := queue(c, s.GetSiginfo(), unix.SYS_RT_TGSIGQUEUEINFO, uint64(t.pid), uint64(th.tid)); err != nil {
+				return err
+			}
+		}
+		if err := c.run(th.s); err != nil {
+			return fmt.Errorf("thread %d: %w", th.tid, err)
+		}
+	}
+	return nil
+}
+
+func queue(c *calls, info []byte, nr uintptr, to ...uint64) error {
+	if len(info) != inject.SigInfoSize {
+		return fmt.Errorf("a pending signal of %d bytes: %w", len(info), ErrImage)
+	}
+	sig := binary.LittleEndian.Uint32(info)
+	if sig == 0 || sig > 64 {
+		return fmt.Errorf("pending signal %d: %w", sig, ErrImage)
+	}
+	args := append(append([]uint64(nil), to...), uint64(sig), c.Data(info))
+	c.do(fmt.Sprintf("pending signal %d", sig), nr, args...)
+	return nil
+}
