@@ -173,7 +173,7 @@ func (pm *Pagemap) scan(start, end uint64, q *PageQuery) (n int, next uint64, er
 		if state == scanMissing {
 			return 0, 0, ErrNotSupported
 		}
-		mask := ^PageCategory(0)
+		mask := PageGuard<<1 - 1
 		if state == scanNoGuard {
 			// Older kernels refuse what they do not know. A page that would have to be a guard page is not found.
 			mask = categories6_7
