@@ -75,6 +75,7 @@ type mapsParser struct {
 	vmas  []VMA
 	paths map[string]string
 	last  string
+	block smapsBlock
 }
 
 // lines parses the complete lines of b and returns their length.
@@ -88,6 +89,9 @@ func (m *mapsParser) lines(b []byte) (used int, err error) {
 			return used, err
 		}
 		used += i + 1
+		if m.block.atStart() {
+			used += m.block.read(b[used:], &m.vmas[len(m.vmas)-1])
+		}
 	}
 }
 
@@ -103,7 +107,7 @@ func (m *mapsParser) line(b []byte) error {
 	if len(m.vmas) == 0 {
 		return bad("smaps: no mapping before", b)
 	}
-	return m.vmas[len(m.vmas)-1].detail(b)
+	return m.block.line(b, &m.vmas[len(m.vmas)-1])
 }
 
 // header parses "START-END rwxp OFFSET MAJ:MIN INODE   PATH".
@@ -161,6 +165,7 @@ func (m *mapsParser) header(b []byte) error {
 	}
 	m.path(&v, b)
 	m.vmas = append(m.vmas, v)
+	m.block.start()
 	return nil
 }
 
@@ -190,73 +195,4 @@ func (m *mapsParser) path(v *VMA, b []byte) {
 		s = string(bytes.ReplaceAll(b, []byte(`\012`), []byte("\n")))
 	}
 	v.classify(s)
-}
-
-// detail takes up a line of smaps. Sizes that nobody asked for are not parsed.
-func (v *VMA) detail(b []byte) error {
-	var field *uint64
-	switch b[0] {
-	case 'A':
-		switch {
-		case bytes.HasPrefix(b, []byte("Anonymous:")):
-			field = &v.Anonymous
-		case bytes.HasPrefix(b, []byte("AnonHugePages:")):
-			field = &v.AnonHuge
-		}
-	case 'K':
-		if bytes.HasPrefix(b, []byte("KernelPageSize:")) {
-			field = &v.PageSize
-		}
-	case 'L':
-		if bytes.HasPrefix(b, []byte("Locked:")) {
-			field = &v.Locked
-		}
-	case 'R':
-		if bytes.HasPrefix(b, []byte("Rss:")) {
-			field = &v.Rss
-		}
-	case 'S':
-		switch {
-		case bytes.HasPrefix(b, []byte("Swap:")):
-			field = &v.Swap
-		case bytes.HasPrefix(b, []byte("ShmemPmdMapped:")):
-			field = &v.ShmemPMD
-		case bytes.HasPrefix(b, []byte("Shared_Hugetlb:")):
-			return addKB(b, &v.Hugetlb)
-		}
-	case 'P':
-		switch {
-		case bytes.HasPrefix(b, []byte("ProtectionKey:")):
-			key, ok := parseID(trim(b[len("ProtectionKey:"):]))
-			if !ok {
-				return bad("smaps", b)
-			}
-			v.ProtectionKey = key
-		case bytes.HasPrefix(b, []byte("Private_Hugetlb:")):
-			return addKB(b, &v.Hugetlb)
-		}
-	case 'V':
-		if bytes.HasPrefix(b, []byte("VmFlags:")) {
-			v.Flags = parseVMFlags(b[len("VmFlags:"):])
-		}
-	}
-	if field == nil {
-		return nil
-	}
-	*field = 0
-	return addKB(b, field)
-}
-
-// addKB adds the size of a line "Key:   12 kB" to *field.
-func addKB(line []byte, field *uint64) error {
-	if bytes.HasSuffix(line, []byte(" 0 kB")) {
-		return nil
-	}
-	_, value, _ := cutKey(line)
-	size, ok := parseKB(value)
-	if !ok || *field+size < size {
-		return bad("smaps", line)
-	}
-	*field += size
-	return nil
 }

@@ -303,3 +303,29 @@ func TestScanMany(t *testing.T) {
 		}
 	}
 }
+
+// TestSmapsBlocks reads the same text by blocks and line by line.
+func TestSmapsBlocks(t *testing.T) {
+	p, _ := target(t, "kinds", 0)
+	text, err := p.bytes("smaps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A size above eight digits moves what follows it, in this block only.
+	parts := strings.SplitAfterN(string(text), "Size:      ", 4)
+	for _, text := range []string{string(text), strings.Join(parts[:2], "") + "1234567" + strings.Join(parts[2:], ""), smapsText} {
+		blocks, err := parseMapsText([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var lines mapsParser
+		for line := range strings.Lines(text) {
+			if err := lines.line([]byte(strings.TrimSuffix(line, "\n"))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !reflect.DeepEqual(blocks, lines.vmas) {
+			t.Errorf("blocks\n%+v, lines\n%+v", blocks, lines.vmas)
+		}
+	}
+}
