@@ -311,9 +311,9 @@ func TestSmapsBlocks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A size above eight digits moves what follows it, in this block only.
-	parts := strings.SplitAfterN(string(text), "Size:      ", 4)
-	for _, text := range []string{string(text), strings.Join(parts[:2], "") + "1234567" + strings.Join(parts[2:], ""), smapsText} {
+	// A size above eight digits moves what follows it, in these blocks only.
+	wide := strings.Replace(string(text), "\nSize:     ", "\nSize:     1234567", 3)
+	for _, text := range []string{string(text), wide, smapsText} {
 		blocks, err := parseMapsText([]byte(text))
 		if err != nil {
 			t.Fatal(err)
