@@ -16,8 +16,9 @@ func (p *Proc) Maps(vmas []VMA) ([]VMA, error) {
 	return p.readMaps("maps", vmas)
 }
 
-// Smaps is [Proc.Maps] with flags and sizes. The kernel walks every page of the process for it, some 10 ns each, and
-// prints 25 lines a mapping; no cheaper file has the flags (see the package's benchmarks).
+// Smaps is [Proc.Maps] with flags and sizes: about 1.7 µs a mapping, of which 1.3 are the kernel's, and 4 ms for a GiB of
+// small pages, as it looks at every page. No cheaper file has the flags, and PROCMAP_QUERY, at 0.4 µs a mapping, has
+// neither them nor a gain over maps. A caller with several cores may run it beside other work.
 func (p *Proc) Smaps(vmas []VMA) ([]VMA, error) {
 	return p.readMaps("smaps", vmas)
 }
