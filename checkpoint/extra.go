@@ -22,8 +22,21 @@ type Extra struct {
 	// Sealed are mseal'ed maps.
 	Sealed []ExtraRange `json:"sealed,omitempty"`
 	// LockOnFault are maps of mlock2(MLOCK_ONFAULT).
-	LockOnFault []ExtraRange  `json:"lock_on_fault,omitempty"`
-	Threads     []ExtraThread `json:"threads,omitempty"`
+	LockOnFault []ExtraRange `json:"lock_on_fault,omitempty"`
+	// Droppable are maps of MAP_DROPPABLE (Linux 6.11), whose contents are no state.
+	Droppable []ExtraRange  `json:"droppable,omitempty"`
+	Threads   []ExtraThread `json:"threads,omitempty"`
+	// Keys are maps with a memory protection key (pkeys(7)).
+	Keys []ExtraKey `json:"keys,omitempty"`
+	// THPDisable is the whole answer of PR_GET_THP_DISABLE where it says more than CRIU's flag (Linux 6.18).
+	THPDisable uint64 `json:"thp_disable,omitempty"`
+	// MDWE is PR_GET_MDWE, KSM PR_GET_MEMORY_MERGE, IOFlusher PR_GET_IO_FLUSHER; TSC is PR_GET_TSC unless PR_TSC_ENABLE.
+	MDWE      uint64 `json:"mdwe,omitempty"`
+	KSM       bool   `json:"ksm,omitempty"`
+	IOFlusher bool   `json:"io_flusher,omitempty"`
+	TSC       uint32 `json:"tsc,omitempty"`
+	// CoredumpFilter is /proc/PID/coredump_filter unless it is the kernel's default.
+	CoredumpFilter *uint32 `json:"coredump_filter,omitempty"`
 }
 
 // ExtraRange is a range of addresses, End exclusive.
@@ -36,6 +49,12 @@ type ExtraRange struct {
 type ExtraName struct {
 	ExtraRange
 	Name string `json:"name"`
+}
+
+// ExtraKey is the protection key of a mapping.
+type ExtraKey struct {
+	ExtraRange
+	Key int `json:"key"`
 }
 
 // ExtraMadvise is one advice (MADV_*) for a range.
@@ -55,6 +74,7 @@ type ExtraThread struct {
 	XState     []byte   `json:"xstate,omitempty"`         // the whole NT_X86_XSTATE where CRIU's image would lose some of it
 }
 
+// extraName is the file of a process.
 func extraName(pid int) string { return fmt.Sprintf("trapline-%d.json", pid) }
 
 // thread returns the entry of a thread; it may be called on nil.

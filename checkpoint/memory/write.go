@@ -21,6 +21,8 @@ type Writer interface {
 	// Add takes a run. It may be written later, at the latest by Flush.
 	Add(Run) error
 	Flush() error
+	// Bytes writes contents that the caller has, in their place.
+	Bytes([]byte) error
 	// Written is how many bytes are in the file.
 	Written() int64
 }
@@ -42,6 +44,12 @@ type outside struct {
 
 func (o *outside) Written() int64 { return o.off }
 func (o *outside) Flush() error   { return nil }
+
+func (o *outside) Bytes(b []byte) error {
+	_, err := o.out.WriteAt(b, o.off)
+	o.off += int64(len(b))
+	return err
+}
 
 func (o *outside) Add(r Run) error {
 	if o.buf == nil {
@@ -95,18 +103,23 @@ type inside struct {
 
 func (w *inside) Written() int64 { return w.done }
 
+func (w *inside) Bytes(b []byte) error { return w.slowly(func() error { return w.slow.Bytes(b) }) }
+
+// slowly lets the engine write at the end of the file, which is written in order, so that its checksums can be taken
+// meanwhile.
+func (w *inside) slowly(write func() error) error {
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	w.slow.off = w.off
+	err := write()
+	w.off, w.done = w.slow.off, w.slow.off
+	return err
+}
+
 func (w *inside) Add(r Run) error {
 	if !r.Direct {
-		// The file is written in order, so that its checksums can be taken meanwhile.
-		if err := w.Flush(); err != nil {
-			return err
-		}
-		w.slow.off = w.off
-		if err := w.slow.Add(r); err != nil {
-			return err
-		}
-		w.off, w.done = w.slow.off, w.slow.off
-		return nil
+		return w.slowly(func() error { return w.slow.Add(r) })
 	}
 	for r.Start < r.End {
 		c := w.current()

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/inventory"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/stats"
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/trapline/trapline/checkpoint/image"
+	"github.com/trapline/trapline/checkpoint/inject"
+	"github.com/trapline/trapline/checkpoint/memory"
+	"github.com/trapline/trapline/checkpoint/stage"
+)
+
+// dumpStats are counts for stats-dump, in pages.
+type dumpStats struct {
+	pagesScanned, pagesWritten, pagesParent uint64
+	sharedScanned, sharedWritten            uint64
+}
+
+// finish completes the images and lets the tree go, or ends it. The tree is ended only when its images are complete.
+func (d *dumper) finish() error {
+	return d.whole(stage.Finish, func(stage.Span) error {
+		// A tree that runs on need not wait for the checksums, unless somebody wants to see it stopped.
+		early := d.opts.LeaveRunning && !d.opts.LeaveStopped && d.opts.Hook == nil
+		if early {
+			if err := d.letGo(); err != nil {
+				return err
+			}
+		}
+		if err := d.w.Finish(d.inventory()); err != nil {
+			return err
+		}
+		if err := d.hook(ActionPostDump, d.root.pid); err != nil {
+			return err
+		}
+		if !early {
+			if err := d.letGo(); err != nil {
+				return err
+			}
+		}
+		d.result.Frozen = d.tl.Frozen()
+		d.result.Pages = int64(d.stats.pagesWritten + d.stats.sharedWritten)
+		d.result.Bytes = d.imageBytes()
+		return d.writeStats()
+	})
+}
+
+// letGo ends the dump's hold on the tree as the options say.
+func (d *dumper) letGo() error {
+	defer d.tl.Thaw()
+	switch {
+	case d.opts.LeaveStopped:
+		return d.leaveStopped()
+	case d.opts.LeaveRunning:
+		return d.thaw()
+	}
+	return d.kill()
+}
+
+// leaveStopped detaches every process with a SIGSTOP on its way.
+func (d *dumper) leaveStopped() error {
+	var errs []error
+	for _, t := range d.tasks {
+		if t.dead() {
+			continue
+		}
+		// One that was stopped before stops again by itself.
+		if t.state != image.TaskStopped {
+			if err := unix.PidfdSendSignal(t.pidfd, unix.SIGSTOP, nil, 0); err != nil {
+				errs = append(errs, t.errorf(err))
+			}
+		}
+		if err := t.release(0); err != nil {
+			errs = append(errs, t.errorf(err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// kill ends every process of the tree and waits until none of them runs any more.
+func (d *dumper) kill() error {
+	for _, t := range d.tasks {
+		if t.dead() {
+			continue
+		}
+		if err := unix.PidfdSendSignal(t.pidfd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+			return t.errorf(fmt.Errorf("kill: %w", err))
+		}
+	}
+	for _, t := range d.tasks {
+		// The leader reports last.
+		for i := len(t.threads) - 1; i >= 0; i-- {
+			if err := awaitExit(t.threads[i]); err != nil {
+				return t.errorf(err)
+			}
+		}
+	}
+	return nil
+}
+
+func awaitExit(th *targetThread) error {
+	for {
+		s, err := th.tracee.Wait()
+		if errors.Is(err, inject.ErrGone) || err == nil && s.Kind == inject.StopExited {
+			th.tracee = nil
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("thread %d: waiting for its end: %w", th.tid, err)
+		}
+	}
+}
+
+// inventory is the last image: it says that all others are there.
+func (d *dumper) inventory() *inventory.InventoryEntry {
+	const imagesV2 = 2 // CRTOOLS_IMAGES_V1_1
+	own := objectIDs{vm: 1, files: 1, fs: 1, sighand: 1}
+	e := &inventory.InventoryEntry{
+		ImgVersion: proto.Uint32(imagesV2), FdinfoPerId: proto.Bool(true), RootIds: own.entry(), NsPerId: proto.Bool(true),
+		Lsmtype: inventory.Lsmtype_NO_LSM.Enum(), NetworkLockMethod: proto.Uint32(0), PluginsEntry: &inventory.PluginsEntry{},
+		DumpCriuRunId: proto.String(runID()),
+	}
+	if d.opts.TCPClose {
+		e.TcpClose = proto.Bool(true)
+	}
+	return e
+}
+
+// runID is a random UUID, version 4.
+func runID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// writeStats writes stats-dump, into the work directory if one is given.
+func (d *dumper) writeStats() error {
+	us := func(t time.Duration) *uint32 { return proto.Uint32(uint32(min(t.Microseconds(), 1<<32-1))) }
+	r := d.tl.Report()
+	s := d.stats
+	e := &stats.StatsEntry{Dump: &stats.DumpStatsEntry{
+		FreezingTime: us(r.Of(stage.Freeze).Dur), FrozenTime: us(d.result.Frozen), MemdumpTime: us(r.Of(stage.Pages).Dur), MemwriteTime: us(r.Of(stage.Pages).Dur),
+		PagesScanned: &s.pagesScanned, PagesSkippedParent: &s.pagesParent, PagesWritten: &s.pagesWritten,
+		IrmapResolve: proto.Uint32(0), PagesLazy: proto.Uint64(0),
+		ShpagesScanned: &s.sharedScanned, ShpagesWritten: &s.sharedWritten, ShpagesSkippedParent: proto.Uint64(0),
+	}}
+	if d.opts.WorkDir == "" || sameDir(d.opts.WorkDir, d.opts.ImagesDir) {
+		return d.w.Put("stats-dump", e)
+	}
+	return image.WriteStats(filepath.Join(d.opts.WorkDir, "stats-dump"), e)
+}
+
+func sameDir(a, b string) bool {
+	sa, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	sb, err := os.Stat(b)
+	return err == nil && os.SameFile(sa, sb)
+}
+
+// imageBytes is the size of all image files.
+func (d *dumper) imageBytes() int64 {
+	var n int64
+	list, err := os.ReadDir(d.opts.ImagesDir)
+	if err != nil {
+		return int64(d.stats.pagesWritten+d.stats.sharedWritten) * int64(memory.PageSize)
+	}
+	for _, e := range list {
+		if fi, err := e.Info(); err == nil && fi.Mode().IsRegular() {
+			n += fi.Size()
+		}
+	}
+	return n
+}

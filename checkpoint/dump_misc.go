@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/checkpoint/inject"
+	"github.com/trapline/trapline/checkpoint/stage"
+)
+
+// answers are what only the process itself can be asked.
+type answers struct {
+	actions        [numSignals]sigAction // index: signal - 1; SIGKILL and SIGSTOP stay empty
+	itimers        [3]unix.Itimerval     // ITIMER_REAL, _VIRTUAL, _PROF
+	dumpable       int32
+	childSubreaper bool
+	thpDisabled    bool
+	thpFlags       uint64 // PR_GET_THP_DISABLE's whole answer
+	brk            uint64
+	membarrier     uint32 // registrations as MEMBARRIER_CMD_* bits
+	mdwe           uint64 // PR_GET_MDWE
+	timerSlack     uint64 // ns, of the leader
+	ksm            bool   // PR_GET_MEMORY_MERGE
+	ioFlusher      bool
+	tsc            uint32 // PR_GET_TSC
+}
+
+// sigAction is the kernel's struct sigaction.
+type sigAction struct{ handler, flags, restorer, mask uint64 }
+
+const (
+	numSignals     = 64
+	sigActionSize  = 32
+	itimervalSize  = 32
+	itimerspecSize = 32
+	altStackSize   = 24
+)
+
+// misc asks each process some 80 questions in one batch.
+func (d *dumper) misc() error {
+	return d.each(stage.Misc, func(t *target, s stage.Span) error {
+		before := t.session.Calls
+		err := d.ask(t)
+		s.Add(stage.Counts{Calls: t.session.Calls - before})
+		return err
+	})
+}
+
+// question is one entry of a batch and what to do with its answer.
+type question struct {
+	what string
+	nr   uintptr
+	args [6]uint64
+	size int // bytes of memory for the answer, at argument mem
+	mem  int
+	take func(result uint64, mem []byte)
+	// may says which errors mean that there is no answer, as on a kernel that does not know the question.
+	may func(error) bool
+}
+
+func ignoreAll(error) bool { return true }
+
+func (d *dumper) ask(t *target) error {
+	a, th := &t.answers, t.leader()
+	le := binary.NativeEndian
+	var qs []question
+	for sig := 1; sig <= numSignals; sig++ {
+		if sig == int(unix.SIGKILL) || sig == int(unix.SIGSTOP) {
+			continue
+		}
+		act := &a.actions[sig-1]
+		qs = append(qs, question{
+			what: fmt.Sprintf("action of signal %d", sig),
+			nr:   unix.SYS_RT_SIGACTION, args: [6]uint64{uint64(sig), 0, 0, numSignals / 8}, size: sigActionSize, mem: 2,
+			take: func(_ uint64, m []byte) { *act = parseSigAction(m) },
+		})
+	}
+	for i := range a.itimers {
+		it := &a.itimers[i]
+		qs = append(qs, question{
+			what: "interval timer", nr: unix.SYS_GETITIMER, args: [6]uint64{uint64(i)}, size: itimervalSize, mem: 1,
+			take: func(_ uint64, m []byte) {
+				it.Interval.Sec, it.Interval.Usec = int64(le.Uint64(m[0:])), int64(le.Uint64(m[8:]))
+				it.Value.Sec, it.Value.Usec = int64(le.Uint64(m[16:])), int64(le.Uint64(m[24:]))
+			},
+		})
+	}
+	for i := range t.posixTimers {
+		tm := &t.posixTimers[i]
+		qs = append(qs,
+			question{
+				what: fmt.Sprintf("POSIX timer %d", tm.ID), nr: unix.SYS_TIMER_GETTIME, args: [6]uint64{uint64(tm.ID)}, size: itimerspecSize, mem: 1,
+				take: func(_ uint64, m []byte) {
+					tm.value.Interval.Sec, tm.value.Interval.Nsec = int64(le.Uint64(m[0:])), int64(le.Uint64(m[8:]))
+					tm.value.Value.Sec, tm.value.Value.Nsec = int64(le.Uint64(m[16:])), int64(le.Uint64(m[24:]))
+				},
+			},
+			question{
+				what: fmt.Sprintf("overruns of POSIX timer %d", tm.ID), nr: unix.SYS_TIMER_GETOVERRUN, args: [6]uint64{uint64(tm.ID)},
+				take: func(v uint64, _ []byte) { tm.overrun = uint32(v) },
+			})
+	}
+	for _, c := range threadQuestions(th) {
+		qs = append(qs, c)
+	}
+	prctl := func(what string, option uint64, take func(uint64)) {
+		qs = append(qs, question{what: what, nr: unix.SYS_PRCTL, args: [6]uint64{option}, take: func(v uint64, _ []byte) { take(v) }, may: ignoreAll})
+	}
+	prctl("dumpable", unix.PR_GET_DUMPABLE, func(v uint64) { a.dumpable = int32(v) })
+	prctl("THP setting", unix.PR_GET_THP_DISABLE, func(v uint64) { a.thpDisabled, a.thpFlags = v != 0, v })
+	prctl("memory-deny-write-execute", unix.PR_GET_MDWE, func(v uint64) { a.mdwe = v })
+	prctl("timer slack", unix.PR_GET_TIMERSLACK, func(v uint64) { a.timerSlack = v })
+	prctl("KSM", unix.PR_GET_MEMORY_MERGE, func(v uint64) { a.ksm = v == 1 })
+	prctl("I/O flusher", unix.PR_GET_IO_FLUSHER, func(v uint64) { a.ioFlusher = v == 1 })
+	qs = append(qs,
+		question{
+			what: "child subreaper", nr: unix.SYS_PRCTL, args: [6]uint64{unix.PR_GET_CHILD_SUBREAPER}, size: 4, mem: 1,
+			take: func(_ uint64, m []byte) { a.childSubreaper = le.Uint32(m) != 0 },
+		},
+		question{
+			what: "TSC access", nr: unix.SYS_PRCTL, args: [6]uint64{unix.PR_GET_TSC}, size: 4, mem: 1, may: ignoreAll,
+			take: func(_ uint64, m []byte) { a.tsc = le.Uint32(m) },
+		},
+		question{what: "brk", nr: unix.SYS_BRK, take: func(v uint64, _ []byte) { a.brk = v }},
+		question{
+			what: "membarrier registrations", nr: unix.SYS_MEMBARRIER, args: [6]uint64{membarrierGetRegistrations}, may: ignoreAll,
+			take: func(v uint64, _ []byte) { a.membarrier = uint32(v) },
+		})
+	return askAll(t.session, qs)
+}
+
+// membarrierGetRegistrations is MEMBARRIER_CMD_GET_REGISTRATIONS of linux/membarrier.h, since 6.3.
+const membarrierGetRegistrations = 1 << 9
+
+// threadQuestions are those that every thread must answer for itself.
+func threadQuestions(th *targetThread) []question {
+	le := binary.NativeEndian
+	return []question{
+		{
+			what: "alternate stack", nr: unix.SYS_SIGALTSTACK, size: altStackSize, mem: 1,
+			take: func(_ uint64, m []byte) {
+				th.altStack = altStack{sp: le.Uint64(m[0:]), flags: le.Uint32(m[8:]), size: le.Uint64(m[16:])}
+			},
+		},
+		{
+			what: "tid address", nr: unix.SYS_PRCTL, args: [6]uint64{unix.PR_GET_TID_ADDRESS}, size: 8, mem: 1,
+			take: func(_ uint64, m []byte) { th.tidAddress = le.Uint64(m) },
+		},
+		{
+			what: "parent-death signal", nr: unix.SYS_PRCTL, args: [6]uint64{unix.PR_GET_PDEATHSIG}, size: 4, mem: 1,
+			take: func(_ uint64, m []byte) { th.pdeathSig = le.Uint32(m) },
+		},
+		{
+			what: "securebits", nr: unix.SYS_PRCTL, args: [6]uint64{unix.PR_GET_SECUREBITS},
+			take: func(v uint64, _ []byte) { th.secureBits = uint32(v) },
+		},
+	}
+}
+
+// askAll asks in as many batches as it takes.
+func askAll(s *inject.Session, qs []question) error {
+	for len(qs) > 0 {
+		b := s.NewBatch()
+		var asked []int
+		var at []inject.Addr
+		low := ^uint64(0)
+		for i := range qs {
+			q := &qs[i]
+			if b.Room() < inject.EntrySize+q.size+64 {
+				break
+			}
+			var addr inject.Addr
+			if q.size > 0 {
+				addr = b.Space(q.size)
+				low = min(low, addr)
+				q.args[q.mem] = addr
+			}
+			at = append(at, addr)
+			asked = append(asked, b.Call(q.nr, q.args[:]...))
+		}
+		if len(asked) == 0 {
+			return inject.ErrAreaFull
+		}
+		if err := s.Run(b); err != nil {
+			return err
+		}
+		// All answers lie together at the end of the area: one read.
+		var mem []byte
+		if low != ^uint64(0) {
+			mem = make([]byte, s.Area+s.AreaSize-low)
+			if err := s.ReadMem(low, mem); err != nil {
+				return err
+			}
+		}
+		for k, i := range asked {
+			q := &qs[k]
+			v, err := b.Result(i)
+			if err != nil {
+				if q.may != nil && q.may(err) {
+					continue
+				}
+				return fmt.Errorf("%s: %w", q.what, err)
+			}
+			var m []byte
+			if q.size > 0 {
+				m = mem[at[k]-low:][:q.size]
+			}
+			q.take(v, m)
+		}
+		qs = qs[len(asked):]
+	}
+	return nil
+}
+
+func parseSigAction(m []byte) sigAction {
+	le := binary.NativeEndian
+	return sigAction{handler: le.Uint64(m[0:]), flags: le.Uint64(m[8:]), restorer: le.Uint64(m[16:]), mask: le.Uint64(m[24:])}
+}

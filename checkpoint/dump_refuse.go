@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/checkpoint/procfs"
+)
+
+// refuseOptions names options whose feature does not exist yet.
+func (d *dumper) refuseOptions() error {
+	switch {
+	case d.opts.TCPEstablished:
+		return fmt.Errorf("--tcp-established: carrying TCP connections over is not there yet; --tcp-close records them as closed: %w", ErrNotSupported)
+	case d.opts.TrackMem, d.opts.PrevImagesDir != "":
+		return fmt.Errorf("--track-mem and --prev-images-dir: incremental dumps are not there yet: %w", ErrNotSupported)
+	}
+	switch d.opts.ManageCgroups {
+	case "", "none", "ignore":
+	default:
+		return fmt.Errorf("--manage-cgroups=%s: cgroups are not carried yet; only ignore is possible: %w", d.opts.ManageCgroups, ErrNotSupported)
+	}
+	return nil
+}
+
+// precheck refuses what can be told from the root task alone, before anything is stopped or written.
+func (d *dumper) precheck(pid int) error {
+	if pid == os.Getpid() {
+		return errors.New("a process can't dump itself")
+	}
+	t, err := openTask(pid)
+	if err != nil {
+		return err
+	}
+	if t.stat.Flags&procfs.PFKthread != 0 {
+		defer t.close()
+		return t.errorf(fmt.Errorf("is a kernel thread, which can't be dumped: %w", ErrNotSupported))
+	}
+	if err := t.proc.ReadStatus(&t.status); err != nil {
+		t.close()
+		return err
+	}
+	if t.status.Tgid != pid {
+		t.close()
+		return fmt.Errorf("%d is a thread of process %d; dump that", pid, t.status.Tgid)
+	}
+	d.root = t
+	return nil
+}
+
+// refuseTask refuses a process for what it is.
+func (d *dumper) refuseTask(t *target) error {
+	refuse := func(format string, args ...any) error {
+		return fmt.Errorf(format+": %w", append(args, ErrNotSupported)...)
+	}
+	for _, th := range t.threads {
+		if err := regsSupported(&th.regs); err != nil {
+			return fmt.Errorf("thread %d: %w", th.tid, err)
+		}
+		if th.status.X86ShadowStack {
+			return refuse("thread %d uses a shadow stack (CET), which is not carried yet; run it with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off", th.tid)
+		}
+		if th == t.leader() {
+			continue
+		}
+		for _, k := range []struct {
+			kind uintptr
+			name string
+		}{{kcmpFiles, "descriptors"}, {kcmpFS, "working directory"}} {
+			same, err := kcmp(t.pid, th.tid, k.kind)
+			if err != nil {
+				return fmt.Errorf("thread %d: kcmp: %w", th.tid, err)
+			}
+			if same != 0 {
+				return refuse("thread %d has its own %s (unshare), which images can't hold", th.tid, k.name)
+			}
+		}
+	}
+	own, err := d.ownNamespaces()
+	if err != nil {
+		return err
+	}
+	for name, id := range t.ns {
+		if own[name] != id {
+			return refuse("is in another %s namespace than the engine; run the dump inside of it (nsenter), namespaces are not carried yet", name)
+		}
+	}
+	if len(t.posixTimers) > 0 {
+		for _, tm := range t.posixTimers {
+			// Clocks of other processes, threads and devices have negative numbers.
+			if tm.ClockID < 0 {
+				return refuse("POSIX timer %d runs on the clock %d, of a process, thread or device, which can't be named in an image", tm.ID, tm.ClockID)
+			}
+		}
+	}
+	return nil
+}
+
+func (d *dumper) ownNamespaces() (map[string]procfs.NSID, error) {
+	if d.ownNS == nil {
+		self, err := procfs.Open(os.Getpid())
+		if err != nil {
+			return nil, err
+		}
+		defer self.Close()
+		if d.ownNS, err = self.NS(); err != nil {
+			return nil, err
+		}
+	}
+	return d.ownNS, nil
+}
+
+// refuseMaps refuses mappings that can't be carried.
+func (d *dumper) refuseMaps(t *target) error {
+	shmem, err := procfs.ShmemDev()
+	if err != nil {
+		return err
+	}
+	for i := range t.vmas {
+		v := &t.vmas[i]
+		refuse := func(what, hint string) error {
+			return fmt.Errorf("mapping %x-%x is %s; %s: %w", v.Start, v.End, what, hint, ErrNotSupported)
+		}
+		switch v.Kind {
+		case procfs.KindVDSO, procfs.KindVVar, procfs.KindVVarVClock, procfs.KindVSyscall:
+			continue
+		case procfs.KindUprobes:
+			return refuse("the kernel's page of uprobes", "detach the tracer (perf, bpftrace, trapline trace) first, its breakpoints are in the program's pages")
+		case procfs.KindAIO:
+			return refuse("the ring of io_setup(2)", "let the program destroy its AIO context before the dump")
+		case procfs.KindSocket:
+			return refuse("the ring of a packet socket ("+v.Path+")", "let the program close it before the dump")
+		case procfs.KindAnonInode:
+			return refuse("of "+v.Path, "let the program close it before the dump")
+		case procfs.KindSpecial:
+			return refuse("the kernel's "+v.Path, "this kind of mapping is not known")
+		case procfs.KindAnonHuge:
+			if v.Shared {
+				return refuse("shared memory of huge pages", "it is not carried yet; private huge pages are")
+			}
+		case procfs.KindAnonShmem, procfs.KindMemfd:
+			if v.Dev != shmem && v.Flags&procfs.VMHugeTLB != 0 && v.Shared {
+				return refuse("shared memory of huge pages", "it is not carried yet; private huge pages are")
+			}
+		}
+		switch {
+		case v.Flags&procfs.VMShadowStack != 0:
+			return refuse("a shadow stack (CET)", "run the program with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off")
+		case v.Flags&(procfs.VMIO|procfs.VMPFNMap) != 0:
+			return refuse("of a device ("+v.Path+")", "let the program unmap it before the dump")
+		case v.Flags&(procfs.VMUffdMissing|procfs.VMUffdWP|procfs.VMUffdMinor) != 0:
+			return refuse("watched by a userfaultfd", "let the program unregister it before the dump")
+		}
+	}
+	return nil
+}
+
+// Kinds of kcmp(2), linux/kcmp.h.
+const (
+	kcmpVM      = 1
+	kcmpFiles   = 2
+	kcmpFS      = 3
+	kcmpSighand = 4
+)
+
+// kcmp compares a kernel object of two tasks: 0 if they share it, else an order that is stable while both exist.
+func kcmp(a, b int, kind uintptr) (int, error) {
+	r, _, errno := unix.RawSyscall6(unix.SYS_KCMP, uintptr(a), uintptr(b), kind, 0, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(r), nil
+}

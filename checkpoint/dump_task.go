@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/checkpoint/fds"
+	"github.com/trapline/trapline/checkpoint/image"
+	"github.com/trapline/trapline/checkpoint/inject"
+	"github.com/trapline/trapline/checkpoint/procfs"
+)
+
+// target is one process of the tree as a dump collects it.
+type target struct {
+	pid      int
+	vpid     int // as the process itself sees it
+	parent   *target
+	children []*target
+	proc     *procfs.Proc
+	pidfd    int
+	state    uint32
+	stopSig  unix.Signal // that stopped a stopped task
+
+	stat    procfs.Stat
+	status  procfs.Status   // of the leader
+	threads []*targetThread // the leader first; none for a zombie
+
+	// Stage collect.
+	vmas        []procfs.VMA
+	vdso        []byte // as it was before the blob lay in its tail
+	mem         *os.File
+	limits      *procfs.Limits
+	sharedQueue []inject.SigInfo
+	posixTimers []posixTimer
+	personality uint32
+	oomScoreAdj int
+	loginUID    uint32
+	hasLoginUID bool
+	auxv        []byte
+	ns          map[string]procfs.NSID
+	ids         objectIDs
+	fdTask      *fds.Task
+	exeID       uint32
+	cwdID       uint32
+	rootID      uint32
+	vmaIDs      []uint64 // shmid of each VMA in its image
+	outside     string   // why its pages are read from outside; empty: the process writes them itself
+
+	// Stages infect and misc.
+	session *inject.Session
+	answers answers
+
+	// Stage pages.
+	pagesID uint32
+	guards  []guardRange
+}
+
+// targetThread is one thread of a target.
+type targetThread struct {
+	tid    int
+	vtid   int
+	tracee *inject.Tracee
+	gone   bool
+
+	status     procfs.Status
+	regs       inject.Regs // as the image gets them
+	fpu        []byte
+	mask       uint64
+	queue      []inject.SigInfo
+	rseq       inject.Rseq
+	rseqCS     uint64
+	robust     uint64 // address of the robust list's head
+	robustLen  uint64
+	sched      unix.SchedAttr
+	affinity   []uint64
+	ioprio     int
+	timerSlack uint64 // ns
+	filter     int    // index of its newest filter in seccomp.img, -1: none
+
+	// Asked of the thread itself.
+	altStack   altStack
+	tidAddress uint64
+	pdeathSig  uint32
+	secureBits uint32
+}
+
+// altStack is what sigaltstack(2) tells.
+type altStack struct {
+	sp, size uint64
+	flags    uint32
+}
+
+// posixTimer is a timer made by timer_create.
+type posixTimer struct {
+	procfs.Timer
+	value   unix.ItimerSpec
+	overrun uint32
+}
+
+// guardRange is a range of pages made inaccessible by MADV_GUARD_INSTALL.
+type guardRange struct{ start, end uint64 }
+
+func (t *target) dead() bool { return t.state == image.TaskDead }
+
+func (t *target) leader() *targetThread { return t.threads[0] }
+
+// errorf names the process in front of an error.
+func (t *target) errorf(err error) error {
+	return fmt.Errorf("pid %d (%s): %w", t.pid, t.stat.Comm, err)
+}
+
+func (t *target) close() {
+	if t.mem != nil {
+		_ = t.mem.Close()
+		t.mem = nil
+	}
+	if t.pidfd >= 0 {
+		_ = unix.Close(t.pidfd)
+		t.pidfd = -1
+	}
+	if t.proc != nil {
+		_ = t.proc.Close()
+		t.proc = nil
+	}
+}
