@@ -3,16 +3,11 @@
 package main
 
 import (
-	"context"
-	"fmt"
-
 	"github.com/trapline/trapline/checkpoint"
 )
 
 // The engine, in variables so that tests of the command line can put something else in its place.
 var (
-	engineDump = func(_ context.Context, pid int, _ *checkpoint.DumpOptions) (*checkpoint.DumpResult, error) {
-		return nil, fmt.Errorf("pid %d: dump: %w", pid, checkpoint.ErrNotSupported)
-	}
+	engineDump    = checkpoint.Dump
 	engineRestore = checkpoint.Restore
 )
