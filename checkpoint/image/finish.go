@@ -173,5 +173,9 @@ func (w *Writer) release() error {
 		r.close()
 	}
 	w.raws = nil
+	for _, f := range w.streams {
+		_ = f.Close() // of a dump that failed: what is in it does not matter
+	}
+	w.streams = nil
 	return w.dir.Close()
 }

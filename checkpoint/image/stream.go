@@ -55,6 +55,9 @@ func (w *Writer) Append(name string) (*Stream, error) {
 	s := &Stream{w: w, name: name, f: f}
 	s.out = bufio.NewWriterSize(io.MultiWriter(f, &s.sum), 64<<10)
 	_, s.err = s.out.Write(k.header())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.streams[s] = f
 	return s, nil
 }
 
@@ -141,6 +144,9 @@ func (s *Stream) Close() error {
 		_ = s.fail(err)
 	}
 	s.f = nil
+	s.w.mu.Lock()
+	delete(s.w.streams, s)
+	s.w.mu.Unlock()
 	if s.err != nil {
 		return s.err
 	}
