@@ -44,7 +44,7 @@ func main() {
 	flag.StringVar(&c.trapline, "trapline", "bin/trapline", "the trapline `program`")
 	flag.IntVar(&c.cycles, "cycles", 5, "how many times to checkpoint and restore")
 	flag.IntVar(&c.clients, "clients", 4, "concurrent clients")
-	flag.IntVar(&c.writes, "writes", 5000, "acknowledged writes of each client between two checkpoints")
+	flag.IntVar(&c.writes, "writes", 20000, "acknowledged writes of each client between two checkpoints")
 	flag.BoolVar(&c.stages, "stages", true, "print the tables of stages")
 	flag.StringVar(&c.work, "work", "", "set by the demo itself")
 	flag.BoolVar(&c.inside, "inside", false, "set by the demo itself")
