@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strings"
 )
 
 // Exit statuses.
@@ -179,7 +180,8 @@ func (a *app) fail(what string, err error) int {
 		fmt.Fprintf(a.stderr, "Error %v\n", err)
 		return exitFailed
 	}
-	fmt.Fprintf(a.stderr, "%s: %v\n", what, err)
+	// The engine's own errors begin with the name of the operation already.
+	fmt.Fprintf(a.stderr, "%s: %s\n", what, strings.TrimPrefix(err.Error(), what+": "))
 	if isUsage(err) {
 		return exitUsage
 	}

@@ -147,8 +147,8 @@ var options = [...]option{
 
 	// Sockets.
 	{
-		name: "tcp-established", cmds: cmdDumpRes, set: onOff(func(s *settings) *bool { return &s.tcpEstablished }),
-		note: "dump and restore established TCP connections",
+		name: "tcp-established", cmds: cmdDumpRes, fate: noop, set: onOff(func(s *settings) *bool { return &s.tcpEstablished }),
+		note: "trees without connections need it not; an established connection is refused by name (--tcp-close closes it)",
 	},
 	{
 		name: "tcp-close", cmds: cmdDumpRes, set: onOff(func(s *settings) *bool { return &s.tcpClose }),
