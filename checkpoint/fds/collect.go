@@ -30,10 +30,27 @@ type Collector struct {
 	extra   extra
 	lastID  uint32
 	tables  uint32
-	tasks   []*Task
+	indexes []*tableIndex
+	settled bool
 	pidfds  map[*Task]int
 	held    []int // duplicates to close at the end
 	undo    []func()
+}
+
+// tableIndex is a table that has been collected: the file of each number, and the numbers in order.
+type tableIndex struct {
+	task  *Task
+	ids   map[uint32]uint32
+	order []uint32
+}
+
+func (t *tableIndex) has(id uint32) bool {
+	for _, v := range t.ids {
+		if v == id {
+			return true
+		}
+	}
+	return false
 }
 
 // pathKey tells files apart that are no descriptors: one entry serves all maps of a file.
@@ -65,6 +82,9 @@ func Precheck(tasks []*Task, o *Options) error {
 			return err
 		}
 	}
+	if err := c.Settle(); errors.Is(err, ErrUnsupported) {
+		return err
+	}
 	return nil
 }
 
@@ -77,7 +97,8 @@ func (c *Collector) Collect(t *Task) (uint32, error) {
 		return 0, fmt.Errorf("%s: descriptors: %w", t, err)
 	}
 	c.tables++
-	c.tasks = append(c.tasks, t)
+	index := &tableIndex{task: t, ids: make(map[uint32]uint32, len(numbers))}
+	c.indexes = append(c.indexes, index)
 	id := c.tables
 	table := make([]proto.Message, 0, len(numbers))
 	for _, n := range numbers {
@@ -90,6 +111,8 @@ func (c *Collector) Collect(t *Task) (uint32, error) {
 		}
 		if e != nil {
 			table = append(table, e)
+			index.ids[e.GetFd()] = e.GetId()
+			index.order = append(index.order, e.GetFd())
 		}
 	}
 	if c.w == nil {
@@ -265,10 +288,39 @@ func (c *Collector) named(o *object, alias pathKey) (uint32, error) {
 	return id, nil
 }
 
+// Settle looks for open files in the queues of sockets, and refuses what can only be told when all tables have been
+// collected: a socket whose peer is nobody's, say. Finish does it too if it was not called.
+func (c *Collector) Settle() error {
+	if c.settled {
+		return nil
+	}
+	c.settled = true
+	for _, k := range kinds {
+		if k.scan == nil || c.w == nil {
+			continue
+		}
+		if err := k.scan(c); err != nil {
+			return err
+		}
+	}
+	for _, k := range kinds {
+		if k.settle == nil {
+			continue
+		}
+		if err := k.settle(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Finish writes what the objects hold and files.img. The tasks must still be stopped. A Precheck's collector writes nothing.
 func (c *Collector) Finish() error {
 	if c.w == nil {
 		return nil
+	}
+	if err := c.Settle(); err != nil {
+		return err
 	}
 	for _, k := range kinds {
 		if k.flush != nil {
@@ -310,9 +362,16 @@ func (c *Collector) Close() {
 	c.undo = nil
 }
 
-// reopen opens the file behind a descriptor of the engine anew, so that its position is its own.
+// reopen opens the file behind a descriptor of the engine anew, so that its position is its own. The kernel adds
+// O_LARGEFILE, which shows in a program's F_GETFL.
 func reopen(fd, flags int) (int, error) {
-	return unix.Open("/proc/self/fd/"+strconv.Itoa(fd), flags|unix.O_CLOEXEC, 0)
+	how := unix.OpenHow{Flags: uint64(uint32(flags | unix.O_CLOEXEC))}
+	for {
+		n, err := unix.Openat2(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(fd), &how)
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
 }
 
 // reopenFile is reopen for reading, as an os.File.

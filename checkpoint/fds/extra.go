@@ -11,10 +11,11 @@ const extraName = "trapline-fds.json"
 type extra struct {
 	// Semaphores are the ids of eventfds made with EFD_SEMAPHORE.
 	Semaphores []uint32 `json:"semaphores,omitempty"`
+	// MPTCP are the ids of multipath TCP sockets, which the image has as TCP.
+	MPTCP []uint32 `json:"mptcp,omitempty"`
 	// Epoll gives for the id of an epoll instance, in the order of its entry's targets, which open file is watched and by
 	// which number it was added. The image itself must name a number that refers to the file now.
 	Epoll map[uint32][]epollTarget `json:"epoll,omitempty"`
-	// Locks are those of open file descriptions (F_OFD_SETLK), which CRIU's images can't tell apart by task.
 }
 
 type epollTarget struct {
@@ -22,7 +23,7 @@ type epollTarget struct {
 	FD   int32  `json:"fd"`
 }
 
-func (x *extra) empty() bool { return len(x.Semaphores) == 0 && len(x.Epoll) == 0 }
+func (x *extra) empty() bool { return len(x.Semaphores) == 0 && len(x.MPTCP) == 0 && len(x.Epoll) == 0 }
 
 func (x *extra) write(w *image.Writer) error {
 	if x.empty() {

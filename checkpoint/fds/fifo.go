@@ -66,7 +66,7 @@ func dumpFifo(c *Collector, o *object) (*fdinfo.FileEntry, error) {
 	key := inode{o.st.Dev, o.st.Ino}
 	if o.flags()&unix.O_ACCMODE != unix.O_WRONLY && !f.seen[key] {
 		f.seen[key] = true
-		f.order = append(f.order, readable{uint32(o.st.Ino), o.hold(), o.flags()&unix.O_DIRECT != 0, o.task.String() + ": " + o.where})
+		f.order = append(f.order, readable{uint32(o.st.Ino), o.hold(), o.task.String() + ": " + o.where})
 	}
 	return &fdinfo.FileEntry{
 		Type: fdinfo.FdTypes_FIFO.Enum(), Id: proto.Uint32(o.id),
@@ -89,7 +89,7 @@ func openFifo(s *Set, e *fdinfo.FileEntry) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	fd, err := reopen(anchor, int(reg.GetFlags())&(unix.O_ACCMODE|unix.O_LARGEFILE)|unix.O_NONBLOCK)
+	fd, err := reopen(anchor, int(reg.GetFlags())&unix.O_ACCMODE|unix.O_NONBLOCK)
 	if err != nil {
 		return -1, fmt.Errorf("FIFO %s: %w", reg.GetName(), err)
 	}

@@ -46,10 +46,9 @@ type pipes struct {
 
 // readable is a pipe or FIFO whose contents are to be written.
 type readable struct {
-	id      uint32 // inode number
-	local   int
-	packets bool // O_DIRECT: the limits between writes count
-	name    string
+	id    uint32 // inode number
+	local int
+	name  string
 }
 
 func dumpPipe(c *Collector, o *object) (*fdinfo.FileEntry, error) {
@@ -64,7 +63,7 @@ func dumpPipe(c *Collector, o *object) (*fdinfo.FileEntry, error) {
 	id := uint32(o.st.Ino)
 	if o.flags()&unix.O_ACCMODE != unix.O_WRONLY && !p.seen[id] {
 		p.seen[id] = true
-		p.order = append(p.order, readable{id, o.hold(), o.flags()&unix.O_DIRECT != 0, o.task.String() + ": " + o.where})
+		p.order = append(p.order, readable{id, o.hold(), o.task.String() + ": " + o.where})
 	}
 	return &fdinfo.FileEntry{
 		Type: fdinfo.FdTypes_PIPE.Enum(), Id: proto.Uint32(o.id),
@@ -111,7 +110,7 @@ func flushPipes(c *Collector, name string, list []readable) (err error) {
 }
 
 // peekPipe copies what is in a pipe and leaves it there: tee(2) into one of our own, which is then read. The contents are
-// one piece, or one for each packet; an empty pipe has one empty piece.
+// one piece, or one for each packet (O_DIRECT, pipe(2)), since a read ends with a packet; an empty pipe has one empty piece.
 func peekPipe(p readable, size int) ([][]byte, error) {
 	n, err := unix.IoctlGetInt(p.local, unix.TIOCINQ)
 	if err != nil {
@@ -150,23 +149,26 @@ func peekPipe(p readable, size int) ([][]byte, error) {
 		pieces = append(pieces, buf[:m:m])
 		buf, n = buf[m:], n-m
 	}
-	if !p.packets && len(pieces) > 1 {
-		return nil, errors.New("some of it was written as packets, but the pipe is no longer in packet mode")
-	}
 	return pieces, nil
 }
 
-// madePipes are the pipes of a restore: both ends of each, to be reopened for the entries' flags.
+// madePipes are the pipes of a restore.
 type madePipes struct {
 	loaded bool
-	ends   map[uint32]*[2]int
+	ends   map[uint32]*pipeEnds
+}
+
+// pipeEnds are both ends of a pipe. The first entry of an end gets what pipe2 made; further ones are opened anew.
+type pipeEnds struct {
+	fd   [2]int
+	used [2]bool
 }
 
 func openPipe(s *Set, e *fdinfo.FileEntry) (int, error) {
 	p := e.GetPipe()
 	m := state[madePipes](s.states)
 	if !m.loaded {
-		m.loaded, m.ends = true, map[uint32]*[2]int{}
+		m.loaded, m.ends = true, map[uint32]*pipeEnds{}
 		if err := s.fillPipes(m); err != nil {
 			return -1, err
 		}
@@ -175,54 +177,67 @@ func openPipe(s *Set, e *fdinfo.FileEntry) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	end := ends[0]
+	end := 0
 	if p.GetFlags()&unix.O_ACCMODE == unix.O_WRONLY {
-		end = ends[1]
+		end = 1
 	}
-	// Packet mode can be set, but not opened with.
-	fd, err := reopen(end, int(p.GetFlags())&unix.O_ACCMODE|unix.O_NONBLOCK)
+	var fd int
+	if p.GetFlags()&(unix.O_RDWR|largeFile) == 0 && !ends.used[end] {
+		ends.used[end] = true
+		fd, err = unix.FcntlInt(uintptr(ends.fd[end]), unix.F_DUPFD_CLOEXEC, 0)
+	} else {
+		// Packet mode can be set, but not opened with.
+		fd, err = reopen(ends.fd[end], int(p.GetFlags())&unix.O_ACCMODE|unix.O_NONBLOCK)
+	}
 	if err != nil {
 		return -1, fmt.Errorf("pipe %d: %w", p.GetPipeId(), err)
 	}
 	return fd, nil
 }
 
+// largeFile is the kernel's O_LARGEFILE, which package unix has as 0 where programs need not say it.
+const largeFile = 0o100000
+
 // pipe finds or makes a pipe.
-func (s *Set) pipe(m *madePipes, id uint32) (*[2]int, error) {
+func (s *Set) pipe(m *madePipes, id uint32) (*pipeEnds, error) {
 	if ends := m.ends[id]; ends != nil {
 		return ends, nil
 	}
-	ends := new([2]int)
-	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+	ends := new(pipeEnds)
+	if err := unix.Pipe2(ends.fd[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return nil, fmt.Errorf("pipe %d: %w", id, err)
 	}
 	m.ends[id] = ends
-	s.spare = append(s.spare, ends[0], ends[1])
+	s.spare = append(s.spare, ends.fd[0], ends.fd[1])
 	return ends, nil
 }
 
 // fillPipes makes the pipes that have an entry in pipes-data.img and puts the data in.
 func (s *Set) fillPipes(m *madePipes) error {
-	packets := map[uint32]bool{}
-	for _, e := range s.files {
-		if p := e.GetPipe(); p.GetFlags()&unix.O_DIRECT != 0 {
-			packets[p.GetPipeId()] = true
-		}
+	const name = "pipes-data.img"
+	// Several pieces are packets.
+	pieces := map[uint32]int{}
+	err := optional(s.r.Each(name, nil, func(msg proto.Message, _ io.Reader) error {
+		pieces[msg.(*pipe_data.PipeDataEntry).GetPipeId()]++
+		return nil
+	}))
+	if err != nil {
+		return err
 	}
 	sized := map[uint32]bool{}
-	return optional(s.r.Each("pipes-data.img", nil, func(msg proto.Message, payload io.Reader) error {
+	return optional(s.r.Each(name, nil, func(msg proto.Message, payload io.Reader) error {
 		d := msg.(*pipe_data.PipeDataEntry)
 		id := d.GetPipeId()
 		ends, err := s.pipe(m, id)
 		if err != nil {
 			return err
 		}
-		if packets[id] && !sized[id] {
-			if _, err := unix.FcntlInt(uintptr(ends[1]), unix.F_SETFL, unix.O_NONBLOCK|unix.O_DIRECT); err != nil {
+		if pieces[id] > 1 && !sized[id] {
+			if _, err := unix.FcntlInt(uintptr(ends.fd[1]), unix.F_SETFL, unix.O_NONBLOCK|unix.O_DIRECT); err != nil {
 				return fmt.Errorf("pipe %d: packet mode: %w", id, err)
 			}
 		}
-		if err := fillPipe(ends[1], d, payload, !sized[id]); err != nil {
+		if err := fillPipe(ends.fd[1], d, payload, !sized[id]); err != nil {
 			return fmt.Errorf("pipe %d: %w", id, err)
 		}
 		sized[id] = true

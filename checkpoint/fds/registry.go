@@ -22,6 +22,11 @@ type kind struct {
 	// dump makes the entry of an object, or refuses it. o.local is a duplicate that is closed afterwards unless the
 	// kind calls o.hold. It must leave the open file as it is, and must not write images: Precheck runs it too.
 	dump func(c *Collector, o *object) (*fdinfo.FileEntry, error)
+	// scan reads what may hold further open files and has to be read before anything else. Not called by Precheck. May be nil.
+	scan func(c *Collector) error
+	// settle looks at what only shows when all tables have been collected, and refuses what can't be carried. May be nil.
+	// Like dump it leaves targets and images alone.
+	settle func(c *Collector) error
 	// flush writes the kind's own images. May be nil. Called once, after the last object.
 	flush func(c *Collector) error
 
@@ -30,6 +35,8 @@ type kind struct {
 	// open makes the open file and returns a descriptor of the engine, close-on-exec. Flags that fcntl can set,
 	// owner and close-on-exec are set by the caller.
 	open func(s *Set, e *fdinfo.FileEntry) (int, error)
+	// remote adds the calls that processes of the tree must make for an entry. May be nil.
+	remote func(s *Set, e *fdinfo.FileEntry, procs []Process, add func(pid int, r ...Remote)) error
 	// common gives what most kinds' entries have: file status flags and owner. May be nil.
 	common func(s *Set, e *fdinfo.FileEntry) (flags uint32, owner *fown.FownEntry)
 }

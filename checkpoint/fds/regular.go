@@ -138,10 +138,12 @@ func (s *Set) openRegular(e *regfile.RegFileEntry, flags int) (int, error) {
 	fd := found
 	if err = s.sameFile(found, e, remapped); err == nil {
 		flags = int(withoutTmpfile(uint32(flags))) &^ (unix.O_CREAT | unix.O_EXCL | unix.O_TRUNC)
-		flags |= unix.O_NOCTTY
+		if flags&unix.O_PATH == 0 {
+			flags |= unix.O_NOCTTY
+		} else {
+			flags &= unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW
+		}
 		switch {
-		case flags&unix.O_PATH != 0 && flags&unix.O_DIRECTORY == 0:
-			return found, nil // opened the way it was asked for
 		case flags&unix.O_NOFOLLOW != 0:
 			// /proc/self/fd/N is a link, which O_NOFOLLOW would refuse.
 			fd, err = s.openPath(name, flags)
