@@ -127,7 +127,12 @@ func (d *describer) segmentOf(v *vma.VmaEntry) *Segment {
 			return d.segment(uint64(m.GetShmid()))
 		}
 	case s&(VMAAnonShared|VMASysVIPC) != 0:
-		return d.segment(v.GetShmid())
+		seg := d.segment(v.GetShmid())
+		seg.Size = max(seg.Size, clampLen(v.GetPgoff()+v.GetEnd()-v.GetStart()))
+		if seg.Name = "anonymous"; s&VMASysVIPC != 0 {
+			seg.Name = "sysv"
+		}
+		return seg
 	}
 	return nil
 }

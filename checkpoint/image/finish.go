@@ -29,7 +29,7 @@ func (w *Writer) Finish(inv *inventory.InventoryEntry) error {
 	if err := w.sumRaws(); err != nil {
 		return err
 	}
-	if err := w.sumParent(); err != nil {
+	if err := w.sumOthers(); err != nil {
 		return err
 	}
 	k, err := imageKind(inventoryName)
@@ -77,16 +77,33 @@ func (w *Writer) sumRaws() error {
 	return w.err
 }
 
-// sumParent records where the link to the previous pre-dump points, if there is one.
-func (w *Writer) sumParent() error {
-	target, err := readlinkat(w.fd(), parentName)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) {
-		return nil
-	}
+// sumOthers records what else is in the directory: where the link to the previous pre-dump points, and
+// the names of files that are none of ours, such as the log.
+func (w *Writer) sumOthers() error {
+	fd, err := openat(w.fd(), ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return w.fail(parentName, err)
+		return w.fail("", err)
 	}
-	w.record(fileSum{Name: parentName, Link: true, Target: target})
+	d := os.NewFile(uintptr(fd), w.path)
+	names, err := d.Readdirnames(-1)
+	_ = d.Close()
+	if err != nil {
+		return w.fail("", err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, name := range names {
+		if _, ok := w.sums[name]; ok {
+			continue
+		}
+		f := fileSum{Name: name, Skip: true}
+		if name == parentName {
+			if target, err := readlinkat(w.fd(), name); err == nil {
+				f = fileSum{Name: name, Link: true, Target: target}
+			}
+		}
+		w.sums[name] = f
+	}
 	return nil
 }
 

@@ -203,7 +203,7 @@ func (r *Reader) openChecked(name string) (*imageReader, io.Closer, error) {
 			_ = f.Close()
 			return nil, nil, corrupt(name, -1, "%s does not list it", SumsName)
 		}
-		if ok && (want.Link || want.Size != size) {
+		if ok && (want.Link || want.Skip || want.Size != size) {
 			_ = f.Close()
 			return nil, nil, corrupt(name, -1, "it has %d bytes, %s says %d", size, SumsName, want.Size)
 		}
@@ -311,10 +311,10 @@ func (r *Reader) Extra(name string, v any) error {
 }
 
 // unsummed tells whether a file may be in a directory without a line in its sums: what a restore,
-// a log or a container runtime adds afterwards.
+// a log, a container runtime or -W with the same directory adds afterwards.
 func unsummed(name string) bool {
 	switch name {
-	case SumsName, "stats-restore", "descriptors.json":
+	case SumsName, "stats-dump", "stats-restore", "descriptors.json":
 		return true
 	}
 	return filepath.Ext(name) == ".log" || filepath.Ext(name) == ".pid" || name == "pidfile"

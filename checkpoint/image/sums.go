@@ -17,7 +17,8 @@ import (
 //	file "core-12.img" 2275 5a0b11c2           name, length, CRC-32C of each block
 //	file "pages-1.img" 1572864 0c4f… 91d2…
 //	link "parent" "../1"                       name, target
-//	end 3 8e2f00aa                             lines between, CRC-32C of all that precedes
+//	skip "dump.log"                            there when the dump finished, but none of its files
+//	end 4 8e2f00aa                             lines between, CRC-32C of all that precedes
 //
 // Lines are sorted by name. There is exactly one way to write given sums, and a reader accepts no
 // other, so that a change of any byte of this file shows too.
@@ -36,6 +37,7 @@ type fileSum struct {
 	Blocks []uint32 // one per BlockSize bytes begun
 	Link   bool
 	Target string // of a link
+	Skip   bool   // a log or the like: may change and go
 }
 
 // sums is the contents of the sums file.
@@ -53,12 +55,16 @@ func (s sums) encode() []byte {
 	b := fmt.Appendf(nil, "trapline-sums 1 %d\n", BlockSize)
 	for _, name := range names {
 		f := s[name]
-		if f.Link {
+		switch {
+		case f.Skip:
+			b = append(b, "skip "...)
+			b = strconv.AppendQuoteToASCII(b, name)
+		case f.Link:
 			b = append(b, "link "...)
 			b = strconv.AppendQuoteToASCII(b, name)
 			b = append(b, ' ')
 			b = strconv.AppendQuoteToASCII(b, f.Target)
-		} else {
+		default:
 			b = append(b, "file "...)
 			b = strconv.AppendQuoteToASCII(b, name)
 			b = append(b, ' ')
@@ -114,6 +120,12 @@ func decodeSumLine(line string) (fileSum, error) {
 	name, err := strconv.Unquote(quoted)
 	if err != nil || !validName(name) {
 		return fileSum{}, fmt.Errorf("bad name %.40s", quoted)
+	}
+	if kind == "skip" {
+		if len(rest) != len(quoted) {
+			return fileSum{}, fmt.Errorf("more than a name")
+		}
+		return fileSum{Name: name, Skip: true}, nil
 	}
 	rest, ok := strings.CutPrefix(rest[len(quoted):], " ")
 	if !ok {

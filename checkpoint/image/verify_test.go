@@ -21,10 +21,17 @@ func verify(t *testing.T, dir string) *Report {
 
 func TestVerifyWhole(t *testing.T) {
 	dir := t.TempDir()
+	// A log that is already there may be called anything, change and go.
+	if err := os.WriteFile(filepath.Join(dir, "log"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	writeSmall(t, dir)
 	rep := verify(t, dir)
 	if !rep.OK() || !rep.Complete || !rep.Summed {
 		t.Errorf("%+v", rep)
+	}
+	if err := os.Remove(filepath.Join(dir, "log")); err != nil {
+		t.Fatal(err)
 	}
 	// What comes after a dump is no damage.
 	for _, name := range []string{"restore.log", "restore.pid", "descriptors.json"} {
