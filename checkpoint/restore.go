@@ -147,13 +147,13 @@ func (r *restorer) close(failed error) error {
 // kill ends all tasks made so far and waits for them, so that their ids are free again.
 func (r *restorer) kill() {
 	for _, t := range r.tasks {
-		if t.s != nil && !t.dead {
+		if t.s != nil && !t.ended {
 			_ = unix.Kill(t.s.T.Tid, unix.SIGKILL)
 		}
 	}
 	for i := len(r.tasks) - 1; i >= 0; i-- {
 		t := r.tasks[i]
-		if t.s == nil || t.released {
+		if t.s == nil || t.ended || t.released {
 			continue
 		}
 		for {

@@ -245,6 +245,7 @@ func (r *restorer) zombies() error {
 		if err != nil {
 			return fmt.Errorf("%v: ending it as it had ended: %w", t, err)
 		}
+		t.ended = true
 	}
 	return nil
 }

@@ -30,7 +30,8 @@ type task struct {
 	extra   *Extra // nil if the images are not ours
 	seccomp []*seccomp.SeccompFilter
 	threads []*thread // [0] is the leader
-	dead    bool      // a zombie: it has ended
+	dead    bool      // a zombie: it is to end
+	ended   bool      // it has
 	stopped bool
 
 	s        *inject.Session

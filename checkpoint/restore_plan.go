@@ -41,6 +41,7 @@ type planner struct {
 	children map[int][]*planned
 	steps    []birth
 	session  map[int]int // of each task born so far
+	group    map[int]int // its process group: inherited, or that of its own session
 	parent   map[int]int
 	later    []*planned
 	helpers  int
@@ -48,7 +49,7 @@ type planner struct {
 
 // planBirths orders the births of a tree. tasks is in the order of pstree.img: the root first.
 func planBirths(tasks []*planned) ([]birth, error) {
-	p := &planner{tasks: map[int]*planned{}, children: map[int][]*planned{}, session: map[int]int{}, parent: map[int]int{}}
+	p := &planner{tasks: map[int]*planned{}, children: map[int][]*planned{}, session: map[int]int{}, group: map[int]int{}, parent: map[int]int{}}
 	for _, t := range tasks {
 		if p.tasks[t.pid] != nil {
 			return nil, fmt.Errorf("pid %d is twice in pstree.img: %w", t.pid, ErrImage)
@@ -83,7 +84,15 @@ func planBirths(tasks []*planned) ([]birth, error) {
 	return p.steps, nil
 }
 
-func (p *planner) do(op birthOp, by, pid int) { p.steps = append(p.steps, birth{op, by, pid}) }
+func (p *planner) do(op birthOp, by, pid int) {
+	p.steps = append(p.steps, birth{op, by, pid})
+	switch op {
+	case birthFork, birthSibling:
+		p.group[pid] = p.group[by]
+	case birthSetsid:
+		p.group[by] = by
+	}
+}
 
 // grow makes the children of t, which has just been born into session in.
 func (p *planner) grow(t *planned, in int) error {
@@ -208,7 +217,8 @@ func (p *planner) groups(tasks []*planned) error {
 	dead := map[int][]*planned{}
 	var order []int
 	for _, t := range tasks {
-		if t.pgid == t.pid || t.inheritPgid || t.sid == t.pid {
+		// a dead leader's id is taken as long as its session lives: who was born into it has its group already
+		if t.pgid == t.pid || t.inheritPgid || t.sid == t.pid || t.pgid == p.group[t.pid] {
 			continue
 		}
 		l := p.tasks[t.pgid]

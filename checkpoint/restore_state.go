@@ -180,6 +180,10 @@ func (r *restorer) schedule(t *task, th *thread) error {
 	if err := unix.SchedSetAttr(th.t.Tid, &attr, 0); err != nil {
 		return fmt.Errorf("scheduling policy %d, nice %d, priority %d: %w", attr.Policy, attr.Nice, attr.Priority, err)
 	}
+	// sched_setattr ignores the nice value of a real-time policy, which counts again when the policy changes
+	if err := unix.Setpriority(unix.PRIO_PROCESS, th.t.Tid, int(tc.GetSchedNice())); err != nil {
+		return fmt.Errorf("nice %d: %w", tc.GetSchedNice(), err)
+	}
 	if x != nil && x.IOPriority != 0 {
 		if _, _, e := unix.RawSyscall(unix.SYS_IOPRIO_SET, 1, uintptr(th.t.Tid), uintptr(x.IOPriority)); e != 0 {
 			return fmt.Errorf("I/O priority %#x: %w", x.IOPriority, e)

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -233,7 +234,8 @@ func (s *Session) Kill(sig unix.Signal) error {
 	if err := unix.Tgkill(s.T.Tid, s.T.Tid, sig); err != nil {
 		return err
 	}
-	if err := s.T.Cont(0); err != nil {
+	// SIGKILL ends it in the stop
+	if err := s.T.Cont(0); err != nil && !errors.Is(err, ErrGone) {
 		return err
 	}
 	for {
