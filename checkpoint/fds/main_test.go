@@ -189,6 +189,7 @@ func load(t *testing.T, dir string, o *RestoreOptions) (*Set, map[int]int, error
 	for _, e := range table {
 		fd, err := s.Open(e.ID)
 		if err != nil {
+			s.Abort()
 			return s, nil, err
 		}
 		fds[e.FD] = fd

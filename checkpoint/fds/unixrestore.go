@@ -86,7 +86,11 @@ func (s *Set) makeUnix(m *madeUnix) error {
 	return nil
 }
 
-func isPair(u *sk_unix.UnixSkEntry) bool { return u.GetState() == tcpEstablished }
+// isPair says that a socket is one of two, even if the other is gone. A bound datagram socket counts as established too once
+// another has connected to it.
+func isPair(u *sk_unix.UnixSkEntry) bool {
+	return u.GetState() == tcpEstablished && (u.GetType() != unix.SOCK_DGRAM || u.GetPeer() == 0 && len(u.GetName()) == 0)
+}
 
 func unixSocket(u *sk_unix.UnixSkEntry) (int, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, int(u.GetType())|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
@@ -113,7 +117,7 @@ func (m *madeUnix) mutual(u *sk_unix.UnixSkEntry) *sk_unix.UnixSkEntry {
 
 // bindStep makes the sockets that are no pairs, with their addresses.
 func (s *Set) bindStep(m *madeUnix, u *sk_unix.UnixSkEntry) error {
-	if isPair(u) && (u.GetType() != unix.SOCK_DGRAM || u.GetPeer() == 0 || m.mutual(u) != nil) || m.mutual(u) != nil {
+	if isPair(u) || m.mutual(u) != nil {
 		return nil
 	}
 	fd, err := unixSocket(u)
