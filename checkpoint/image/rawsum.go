@@ -19,6 +19,7 @@ import (
 type rawFile struct {
 	name string
 	f    *os.File // a description of our own, so that offsets don't interfere
+	bufs buffers
 
 	stop chan struct{} // nil unless a follower runs
 	idle chan struct{} // closed by the follower when it ends
@@ -27,18 +28,42 @@ type rawFile struct {
 	blocks []uint32 // of the whole blocks read so far; the follower's until idle is closed
 }
 
+// buffers lends out the few blocks that all files of a Writer are read through: there may be as many
+// files as processes, and only so much memory.
+type buffers chan []byte
+
+// maxBuffers is how many goroutines read at a time.
+const maxBuffers = 2
+
+func newBuffers() buffers {
+	b := make(buffers, maxBuffers)
+	for range maxBuffers {
+		b <- nil // made when it is needed
+	}
+	return b
+}
+
+func (b buffers) get(size int64) []byte {
+	buf := <-b
+	if int64(len(buf)) < size {
+		buf = make([]byte, size)
+	}
+	return buf
+}
+
+func (b buffers) put(buf []byte) { b <- buf }
+
 // Pauses of a follower that has caught up with its file, doubled while the file does not grow. A
 // block takes the writer some 200 µs.
 const (
 	followPauseMin = 500 * time.Microsecond
-	followPauseMax = 16 * time.Millisecond
+	followPauseMax = 32 * time.Millisecond
 )
 
 // follow sums whole blocks behind a file's end until stop is closed. It is right only for files
 // that are written in order: a byte before the end must be final.
 func (r *rawFile) follow() {
 	defer close(r.idle)
-	buf := make([]byte, BlockSize)
 	pause := followPauseMin
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -50,7 +75,7 @@ func (r *rawFile) follow() {
 		}
 		off := int64(len(r.blocks)) * BlockSize
 		if fi.Size() >= off+BlockSize {
-			if err := r.sumBlock(buf, off); err != nil {
+			if err := r.sumBlock(off); err != nil {
 				r.err = err
 				return
 			}
@@ -73,7 +98,9 @@ func (r *rawFile) follow() {
 	}
 }
 
-func (r *rawFile) sumBlock(buf []byte, off int64) error {
+func (r *rawFile) sumBlock(off int64) error {
+	buf := r.bufs.get(BlockSize)[:BlockSize]
+	defer r.bufs.put(buf)
 	if _, err := r.f.ReadAt(buf, off); err != nil {
 		return err
 	}
@@ -91,7 +118,7 @@ func (r *rawFile) finish() (fileSum, error) {
 	if err != nil {
 		return fileSum{}, err
 	}
-	blocks, err := sumBlocks(context.Background(), r.f, fi.Size(), int64(len(r.blocks)))
+	blocks, err := sumBlocks(context.Background(), r.bufs, r.f, fi.Size(), int64(len(r.blocks)))
 	if err != nil {
 		return fileSum{}, err
 	}
@@ -114,9 +141,9 @@ func (r *rawFile) settle() {
 }
 
 // sumBlocks reads a file of size bytes from block first to its end and returns a checksum per
-// block. Long files are read by two goroutines with a buffer of one block each. The caller answers
-// for size: 4 bytes are allocated per block.
-func sumBlocks(ctx context.Context, f io.ReaderAt, size, first int64) ([]uint32, error) {
+// block. Long files are read by as many goroutines as there are buffers. The caller answers for
+// size: 4 bytes are allocated per block.
+func sumBlocks(ctx context.Context, bufs buffers, f io.ReaderAt, size, first int64) ([]uint32, error) {
 	n := blocksOf(size) - first
 	if n <= 0 {
 		return nil, nil
@@ -134,7 +161,7 @@ func sumBlocks(ctx context.Context, f io.ReaderAt, size, first int64) ([]uint32,
 		blocks[i] = crc32.Checksum(b, castagnoli)
 		return nil
 	}
-	workers := int64(min(2, runtime.GOMAXPROCS(0)))
+	workers := int64(min(cap(bufs), runtime.GOMAXPROCS(0)))
 	if n < 4 {
 		workers = 1
 	}
@@ -142,7 +169,8 @@ func sumBlocks(ctx context.Context, f io.ReaderAt, size, first int64) ([]uint32,
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
-			buf := make([]byte, min(BlockSize, size))
+			buf := bufs.get(min(BlockSize, size))
+			defer bufs.put(buf)
 			for i := w; i < n; i += workers {
 				if err := ctx.Err(); err != nil {
 					errs[w] = err
