@@ -197,7 +197,12 @@ func (pm *Pagemap) scan(start, end uint64, q *PageQuery) (n int, next uint64, er
 			if int(r) > len(pm.regions) {
 				return 0, 0, errors.New("more regions than asked for")
 			}
-			return int(r), arg.walkEnd, nil
+			if int(r) < len(pm.regions) {
+				// All of the range was walked. The kernel (seen in 6.18) then leaves walk_end where its own buffer of
+				// 512 regions was last full, in the middle of what it has reported.
+				return int(r), end, nil
+			}
+			return int(r), max(arg.walkEnd, pm.regions[r-1].End), nil
 		case errno == unix.EINTR:
 		case errno == unix.ENOTTY:
 			scanState.Store(scanMissing)
