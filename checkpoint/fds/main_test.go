@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 
 // target is a running target.
 type target struct {
-	t     *testing.T
+	t     testing.TB
 	cmd   *exec.Cmd
 	task  *Task
 	says  string // what its setup returned
@@ -55,7 +55,7 @@ type target struct {
 }
 
 // start runs a target until it is ready and stops it.
-func start(t *testing.T, name string) *target {
+func start(t testing.TB, name string) *target {
 	t.Helper()
 	dir := t.TempDir()
 	cmd := exec.Command("/proc/self/exe", dir)
@@ -169,7 +169,7 @@ func (x *target) dump(o *Options) (string, error) {
 }
 
 // load reads images and opens every descriptor of table 2. The result maps the target's numbers to those of the test.
-func load(t *testing.T, dir string, o *RestoreOptions) (*Set, map[int]int, error) {
+func load(t testing.TB, dir string, o *RestoreOptions) (*Set, map[int]int, error) {
 	t.Helper()
 	r, err := image.Open(dir)
 	if err != nil {
