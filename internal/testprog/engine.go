@@ -88,7 +88,7 @@ var findCRIU = sync.OnceValues(func() (string, error) {
 })
 
 // EngineTimeout bounds one dump or restore. It only has to be longer than any of them on a busy machine.
-const EngineTimeout = 90 * time.Second
+const EngineTimeout = 40 * time.Second
 
 // A RunError is an engine's failure, with what it printed and logged.
 type RunError struct {

@@ -23,7 +23,7 @@ import (
 const Marker = "TRAPLINE_TEST_DIR"
 
 // Patience is how long a test waits for a target to be ready or to answer: far longer than it takes, on any machine.
-const Patience = 60 * time.Second
+const Patience = 40 * time.Second
 
 // A Target is a running test program.
 type Target struct {
