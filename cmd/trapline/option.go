@@ -114,7 +114,7 @@ func (v *optionValue) Set(text string) error {
 		text = ""
 	}
 	if o.fate == refused {
-		v.s.refuse(o, text != "false")
+		v.s.refuse(o.name, o.note, text != "false")
 	}
 	if o.set == nil {
 		return nil

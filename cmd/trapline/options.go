@@ -31,8 +31,8 @@ var options = [...]option{
 		note: "do not wait for the restored root task",
 	},
 	{
-		name: "restore-sibling", short: "S", cmds: cmdRestore, set: onOff(func(s *settings) *bool { return &s.sibling }),
-		note: "make the root task a sibling: a child of the caller (with --restore-detached)",
+		name: "restore-sibling", short: "S", cmds: cmdRestore, fate: refused,
+		note: "the root task is a child of the restorer, or with --restore-detached of init",
 	},
 	{
 		name: "exec-cmd", cmds: cmdRestore, set: onOff(func(s *settings) *bool { return &s.execCmd }),
@@ -51,8 +51,8 @@ var options = [...]option{
 		note: "allow a tree that does not lead its session; restored, it gets session and process group of its restorer",
 	},
 	{
-		name: "cpu-cap", kind: optional, arg: "CAP,…", cmds: cmdDumpRes, set: setCPUCap,
-		note: "CPU features to record or to insist on: cpu, fpu, ins, all, none; ^CAP leaves one out",
+		name: "cpu-cap", kind: optional, arg: "CAP,…", cmds: cmdDumpRes, fate: noop, set: setCPUCap,
+		note: "what the CPU can do is always recorded, and a restore refuses a CPU that lacks some of it",
 	},
 	{
 		name: "action-script", kind: value, arg: "FILE", cmds: cmdDumpRes, set: list(func(s *settings) *[]string { return &s.scripts }),
@@ -109,8 +109,8 @@ var options = [...]option{
 		note: "the directory that becomes the root of the restored tree",
 	},
 	{
-		name: "evasive-devices", cmds: cmdDumpRes, set: onOff(func(s *settings) *bool { return &s.evasiveDevices }),
-		note: "use any path to a device if its own one is gone",
+		name: "evasive-devices", cmds: cmdDumpRes, fate: refused,
+		note: "a device has to be at the path by which it was opened",
 	},
 	{
 		name: "link-remap", cmds: cmdDumpRes, set: onOff(func(s *settings) *bool { return &s.linkRemap }),
@@ -125,8 +125,8 @@ var options = [...]option{
 		note: "dump and restore file locks",
 	},
 	{
-		name: "file-validation", kind: value, arg: "METHOD", cmds: cmdDumpRes, set: oneOf(func(s *settings) *string { return &s.fileValidation }, "buildid", "filesize"),
-		note: "how a file is recognised as unchanged: buildid (default) or filesize",
+		name: "file-validation", kind: value, arg: "METHOD", cmds: cmdDumpRes, set: setFileValidation,
+		note: "how a file is recognised as unchanged: filesize (default); buildid is not supported yet",
 	},
 	{
 		name: "skip-file-rwx-check", cmds: cmdDumpRes, set: onOff(func(s *settings) *bool { return &s.skipFileRWXCheck }),
@@ -147,8 +147,8 @@ var options = [...]option{
 
 	// Sockets.
 	{
-		name: "tcp-established", cmds: cmdDumpRes, fate: noop, set: onOff(func(s *settings) *bool { return &s.tcpEstablished }),
-		note: "trees without connections need it not; an established connection is refused by name (--tcp-close closes it)",
+		name: "tcp-established", cmds: cmdDumpRes, fate: refused,
+		note: "connections are not carried over; --tcp-close brings them back as closed sockets",
 	},
 	{
 		name: "tcp-close", cmds: cmdDumpRes, set: onOff(func(s *settings) *bool { return &s.tcpClose }),
@@ -207,9 +207,8 @@ var options = [...]option{
 
 	// Control groups and security modules.
 	{
-		name: "manage-cgroups", kind: optional, arg: "MODE", cmds: cmdDumpRes,
-		set:  oneOf(func(s *settings) *string { return &s.manageCgroups }, "soft", "none", "props", "full", "strict", "ignore"),
-		note: "cgroups of the tasks: none, props, soft (default of the bare option), full, strict, ignore",
+		name: "manage-cgroups", kind: optional, arg: "MODE", cmds: cmdDumpRes, set: setManageCgroups,
+		note: "none or ignore (default): cgroups are left as they are; soft (the bare option), props, full and strict are not supported yet",
 	},
 	{
 		name: "cgroup-root", kind: value, arg: "[CTL:]PATH", cmds: cmdDumpRes, fate: refused,

@@ -35,16 +35,13 @@ func (a *app) restore(s *settings, command []string) int {
 		ImagesDir:        s.imagesDir,
 		WorkDir:          s.workDir,
 		Detach:           s.detach,
-		Sibling:          s.sibling,
 		LeaveStopped:     s.leaveStopped,
 		ShellJob:         s.shellJob,
 		Root:             s.root,
-		TCPEstablished:   s.tcpEstablished,
 		TCPClose:         s.tcpClose,
 		ExtUnixSk:        s.extUnixSk,
 		FileLocks:        s.fileLocks,
 		LinkRemap:        s.linkRemap,
-		EvasiveDevices:   s.evasiveDevices,
 		InheritFD:        s.inheritFD,
 		External:         s.external,
 		ManageCgroups:    s.manageCgroups,
@@ -79,7 +76,7 @@ func (a *app) restore(s *settings, command []string) int {
 	case s.execCmd:
 		stop()
 		return a.failLogged("restore", log, become(s, command), "Restoring FAILED.")
-	case s.detach || s.sibling || result.Wait == nil:
+	case s.detach || result.Wait == nil:
 		return exitDone
 	}
 	stop()
@@ -93,8 +90,6 @@ func restoreUsage(s *settings, command []string) error {
 		return usagef("--restore-detached and --exec-cmd cannot be used together")
 	case s.execCmd && len(command) == 0:
 		return usagef("--exec-cmd requires a command after --")
-	case s.sibling && !s.detach:
-		return usagef("--restore-sibling only works with --restore-detached")
 	}
 	return nil
 }

@@ -22,12 +22,12 @@ type settings struct {
 	imagesDir string
 	workDir   string
 
-	detach, sibling            bool
+	detach                     bool
 	leaveRunning, leaveStopped bool
 	shellJob, fileLocks        bool
-	tcpEstablished, tcpClose   bool
+	tcpClose                   bool
 	skipInFlight, extUnixSk    bool
-	linkRemap, evasiveDevices  bool
+	linkRemap                  bool
 	skipFileRWXCheck           bool
 	execCmd                    bool
 	root                       string
@@ -54,7 +54,7 @@ type settings struct {
 
 	stages, json bool
 
-	refusals []*option // options given that are not supported yet
+	refusals []refusal // options given that are not supported yet
 }
 
 // newSettings gives the defaults.
@@ -62,18 +62,22 @@ func newSettings() *settings {
 	return &settings{imagesDir: ".", verbosity: defaultVerbosity, statusFD: -1}
 }
 
-// refuse notes that an option that is not supported yet was given, or with on unset taken back.
-func (s *settings) refuse(o *option, on bool) {
-	s.refusals = slices.DeleteFunc(s.refusals, func(r *option) bool { return r == o })
+// A refusal is an option, or a value of one, that is not supported yet.
+type refusal struct{ name, why string }
+
+// refuse notes that an option that is not supported yet was given, or with on unset that it was taken back or given
+// anew with another value.
+func (s *settings) refuse(name, why string, on bool) {
+	s.refusals = slices.DeleteFunc(s.refusals, func(r refusal) bool { return r.name == name })
 	if on {
-		s.refusals = append(s.refusals, o)
+		s.refusals = append(s.refusals, refusal{name, why})
 	}
 }
 
 // checkRefused returns an error that names the first option that is not supported yet and why.
 func (s *settings) checkRefused() error {
-	for _, o := range s.refusals {
-		return usageError{fmt.Errorf("--%s: %w yet: %s", o.name, checkpoint.ErrNotSupported, o.note)}
+	for _, r := range s.refusals {
+		return usageError{fmt.Errorf("--%s: %w yet: %s", r.name, checkpoint.ErrNotSupported, r.why)}
 	}
 	return nil
 }
@@ -270,4 +274,22 @@ func setOutput(s *settings, v string) error {
 	err := oneOf(func(*settings) *string { return &format }, "table", "json")(s, v)
 	s.json = format == "json"
 	return err
+}
+
+func setManageCgroups(s *settings, v string) error {
+	set := oneOf(func(s *settings) *string { return &s.manageCgroups }, "soft", "none", "props", "full", "strict", "ignore")
+	if err := set(s, v); err != nil {
+		return err
+	}
+	s.refuse("manage-cgroups", "cgroups are not dumped; only none and ignore are possible",
+		s.manageCgroups != "none" && s.manageCgroups != "ignore")
+	return nil
+}
+
+func setFileValidation(s *settings, v string) error {
+	if err := oneOf(func(s *settings) *string { return &s.fileValidation }, "buildid", "filesize")(s, v); err != nil {
+		return err
+	}
+	s.refuse("file-validation", "build ids are not compared, only sizes; use filesize", s.fileValidation != "filesize")
+	return nil
 }
