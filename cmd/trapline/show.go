@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
@@ -95,13 +96,12 @@ func writeSummary(w io.Writer, s *image.Summary) error {
 
 // printable keeps names from images, which may hold anything, from moving the cursor.
 func printable(s string) string {
-	for _, r := range s {
-		if !strconv.IsPrint(r) {
-			q := strconv.Quote(s)
-			return q[1 : len(q)-1]
-		}
+	odd := func(r rune) bool { return !strconv.IsPrint(r) }
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, odd) {
+		return s
 	}
-	return s
+	q := strconv.Quote(s)
+	return q[1 : len(q)-1]
 }
 
 func processTable(s *image.Summary) *table {
