@@ -149,7 +149,7 @@ func (d *dumper) collectFiles(t *target) error {
 	for i := range t.vmas {
 		v := &t.vmas[i]
 		switch v.Kind {
-		case procfs.KindFile, procfs.KindMemfd:
+		case procfs.KindFile, procfs.KindMemfd, procfs.KindAnonShmem, procfs.KindAnonShmemNamed:
 			// Neighbours of one file, the usual case, need no second question.
 			if i > 0 && t.vmas[i-1].Kind == v.Kind && t.vmas[i-1].Inode == v.Inode && t.vmas[i-1].Dev == v.Dev && t.vmas[i-1].Path == v.Path {
 				t.vmaIDs[i] = t.vmaIDs[i-1]
@@ -160,11 +160,9 @@ func (d *dumper) collectFiles(t *target) error {
 				return fdsError(err)
 			}
 			t.vmaIDs[i] = uint64(id)
-		case procfs.KindAnonShmem, procfs.KindAnonShmemNamed, procfs.KindSysV:
-			if v.Shared {
-				t.vmaIDs[i] = v.Inode
-				d.shared.add(t, v)
-			}
+		case procfs.KindSysV:
+			t.vmaIDs[i] = v.Inode
+			d.shared.add(t, v)
 		}
 	}
 	return nil

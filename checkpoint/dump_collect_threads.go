@@ -49,6 +49,12 @@ func (t *target) readThreads() error {
 			return fmt.Errorf("thread %d: sched_getattr: %w", th.tid, err)
 		}
 		th.sched = *attr
+		// sched_getattr has no nice value of real-time threads. The system call gives 20 minus it.
+		nice, err := unix.Getpriority(unix.PRIO_PROCESS, th.tid)
+		if err != nil {
+			return fmt.Errorf("thread %d: getpriority: %w", th.tid, err)
+		}
+		th.nice = 20 - nice
 		n, _, errno := unix.RawSyscall(unix.SYS_SCHED_GETAFFINITY, uintptr(th.tid), unsafe.Sizeof(mask), ptr(&mask))
 		if errno != 0 {
 			return fmt.Errorf("thread %d: sched_getaffinity: %w", th.tid, errno)

@@ -273,6 +273,10 @@ func (d *dumper) zombie(t *target) error {
 		return errors.New("has ended and waits for its parent to ask for its status: nothing to dump")
 	}
 	t.state, t.threads = image.TaskDead, nil
+	if err := t.proc.ReadStatus(&t.status); err != nil {
+		return err
+	}
+	t.vpid = last(t.status.NSpid, t.pid)
 	return nil
 }
 

@@ -111,10 +111,8 @@ func vmaStatus(v *procfs.VMA) (uint32, bool) {
 		return image.VMAAnonPrivate | image.VMAVsyscall, true
 	case procfs.KindFile:
 		return file(), true
-	case procfs.KindMemfd:
+	case procfs.KindMemfd, procfs.KindAnonShmem, procfs.KindAnonShmemNamed:
 		return file() | image.VMAMemfd, true
-	case procfs.KindAnonShmem, procfs.KindAnonShmemNamed:
-		return image.VMARegular | image.VMAAnonShared, v.Shared
 	case procfs.KindSysV:
 		return image.VMARegular | image.VMAAnonShared | image.VMASysVIPC, v.Shared
 	}
@@ -128,7 +126,7 @@ func vmaFlags(v *procfs.VMA) uint32 {
 		flags = unix.MAP_SHARED
 	}
 	switch v.Kind {
-	case procfs.KindFile, procfs.KindMemfd:
+	case procfs.KindFile, procfs.KindMemfd, procfs.KindAnonShmem, procfs.KindAnonShmemNamed:
 	default:
 		flags |= unix.MAP_ANONYMOUS
 	}

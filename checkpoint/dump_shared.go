@@ -20,7 +20,7 @@ import (
 	"github.com/trapline/trapline/checkpoint/stage"
 )
 
-// sharedDump collects the shared memory objects that have no descriptor: shared anonymous memory and SysV segments.
+// sharedDump collects SysV segments. Shared anonymous memory is a memfd in all but name and left to package fds.
 type sharedDump struct {
 	objects map[uint64]*dumpedObject // by inode; they all live on one file system
 	order   []uint64
@@ -29,7 +29,6 @@ type sharedDump struct {
 type dumpedObject struct {
 	t     *target // one that maps it, and where
 	vma   *procfs.VMA
-	sysv  bool
 	limit uint64 // end of the mapped part, in bytes of the object
 }
 
@@ -37,7 +36,7 @@ type dumpedObject struct {
 func (s *sharedDump) add(t *target, v *procfs.VMA) {
 	o := s.objects[v.Inode]
 	if o == nil {
-		o = &dumpedObject{t: t, vma: v, sysv: v.Kind == procfs.KindSysV}
+		o = &dumpedObject{t: t, vma: v}
 		if s.objects == nil {
 			s.objects = map[uint64]*dumpedObject{}
 		}
@@ -98,9 +97,6 @@ func (d *dumper) dumpSysV() error {
 	var list []proto.Message
 	for _, id := range d.shared.order {
 		o := d.shared.objects[id]
-		if !o.sysv {
-			continue
-		}
 		if segments == nil {
 			var err error
 			if segments, err = procfs.SysVShm(); err != nil {

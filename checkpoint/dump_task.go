@@ -76,6 +76,7 @@ type targetThread struct {
 	robust     uint64 // address of the robust list's head
 	robustLen  uint64
 	sched      unix.SchedAttr
+	nice       int // also of a real-time thread, for the day when it is none
 	affinity   []uint64
 	ioprio     int
 	timerSlack uint64 // ns

@@ -27,10 +27,8 @@ func threadCore(t *target, th *targetThread) (*criu_core.CoreEntry, error) {
 		Creds:    credsEntry(th),
 		Comm:     proto.String(th.status.Name),
 	}
-	switch th.sched.Policy {
-	case unix.SCHED_NORMAL, unix.SCHED_BATCH:
-		tc.SchedNice = proto.Int32(th.sched.Nice)
-	case unix.SCHED_FIFO, unix.SCHED_RR:
+	tc.SchedNice = proto.Int32(int32(th.nice))
+	if th.sched.Policy == unix.SCHED_FIFO || th.sched.Policy == unix.SCHED_RR {
 		tc.SchedPrio = proto.Uint32(th.sched.Priority)
 	}
 	if th.pdeathSig != 0 {

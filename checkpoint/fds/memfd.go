@@ -47,9 +47,13 @@ func init() {
 
 const memfdPrefix = "/memfd:"
 
+// sharedAnonymous is what a mapping of shared anonymous memory leads to. It is a memfd in all but name, and images since
+// CRIU 4.0 have it as one of the name /dev/zero.
+const sharedAnonymous = "/dev/zero" + deletedSuffix
+
 // isMemfd tells a memfd from a deleted file of that name in the root directory, by the kernel-internal mount it is on.
 func isMemfd(o *object) bool {
-	return strings.HasPrefix(o.link, memfdPrefix) && strings.HasSuffix(o.link, deletedSuffix) && unix.Major(o.st.Dev) == 0 && o.st.Nlink == 0
+	return (strings.HasPrefix(o.link, memfdPrefix) || o.link == sharedAnonymous) && strings.HasSuffix(o.link, deletedSuffix) && unix.Major(o.st.Dev) == 0 && o.st.Nlink == 0
 }
 
 type memfds struct {
