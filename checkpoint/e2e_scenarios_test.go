@@ -5,7 +5,7 @@ package checkpoint_test
 import "slices"
 
 // scenarios is everything that must survive, in the order of the table in docs/compatibility.md.
-var scenarios = slices.Concat(basicScenarios, treeScenarios, threadScenarios, memoryScenarios, cpuScenarios, signalScenarios, credentialScenarios, descriptorScenarios)
+var scenarios = slices.Concat(basicScenarios, treeScenarios, threadScenarios, memoryScenarios, cpuScenarios, signalScenarios, credentialScenarios, descriptorScenarios, programScenarios)
 
 // noSysResource is true of machines without that capability, such as those that this project is tested on.
 const noSysResource = "CRIU reads limits by prlimit, which without CAP_SYS_RESOURCE fails for a task of another uid"

@@ -42,13 +42,10 @@ type scenario struct {
 	// all that restore, dump with CRIU.
 	known map[string]string
 
-	opts   *testprog.Options                                                 // of the start
-	images func(dir string) error                                            // looks at the images
-	after  func(t *testing.T, tgt *testprog.Target)                          // replaces the target's own check
-	start  func(t *testing.T) *testprog.Target                               // replaces the start of prog
-	before func(t *testing.T, tgt *testprog.Target)                          // runs after "ready"
-	middle func(t *testing.T, tgt *testprog.Target)                          // runs between dump and restore
-	extra  func(t *testing.T, tgt *testprog.Target) (dump, restore []string) // more flags
+	opts   *testprog.Options                              // of the start
+	start  func(t *testing.T) *testprog.Target            // replaces the start of prog; the target is ready when it returns
+	images func(dir string) error                         // looks at the images
+	check  func(t *testing.T, tgt *testprog.Target) error // replaces the target's own check
 }
 
 // A pair is who dumps and who restores.
@@ -171,20 +168,14 @@ func summary(err error) string {
 // begin starts the program of a scenario and waits until it is ready.
 func (s *scenario) begin(t *testing.T) *testprog.Target {
 	t.Helper()
-	var tgt *testprog.Target
 	if s.start != nil {
-		tgt = s.start(t)
-	} else {
-		prog := s.prog
-		if prog == "" {
-			_, prog, _ = strings.Cut(s.name, "/")
-		}
-		path, err := testprog.Build(prog)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tgt = testprog.Start(t, path, s.args, s.opts)
+		return s.start(t)
 	}
+	prog := s.prog
+	if prog == "" {
+		_, prog, _ = strings.Cut(s.name, "/")
+	}
+	tgt := testprog.Start(t, mustBuild(t, prog), s.args, s.opts)
 	tgt.Ready()
 	return tgt
 }
@@ -192,13 +183,9 @@ func (s *scenario) begin(t *testing.T) *testprog.Target {
 // try does one scenario with one pair. A failure of the set-up fails the test; the error is what the engines did wrong.
 func (s *scenario) try(t *testing.T, p pair) error {
 	tgt := s.begin(t)
-	if s.before != nil {
-		s.before(t, tgt)
-	}
 	check := func() error {
-		if s.after != nil {
-			s.after(t, tgt)
-			return nil
+		if s.check != nil {
+			return s.check(t, tgt)
 		}
 		return tgt.Verdict()
 	}
@@ -210,14 +197,8 @@ func (s *scenario) try(t *testing.T, p pair) error {
 		t.Fatal(err)
 	}
 	images := imagesDir(t)
-	dumpArgs, restoreArgs := s.dump, s.restore
-	if s.extra != nil {
-		d, r := s.extra(t, tgt)
-		dumpArgs, restoreArgs = append(slices.Clone(dumpArgs), d...), append(slices.Clone(restoreArgs), r...)
-	}
-
 	root := tgt.Pid
-	if err := p.dump().Dump(tgt.Dir, tgt.Pid, images, dumpArgs...); err != nil {
+	if err := p.dump().Dump(tgt.Dir, tgt.Pid, images, s.dump...); err != nil {
 		return err
 	}
 	if err := tgt.Gone(); err != nil {
@@ -231,10 +212,7 @@ func (s *scenario) try(t *testing.T, p pair) error {
 			return err
 		}
 	}
-	if s.middle != nil {
-		s.middle(t, tgt)
-	}
-	pid, err := p.restore().Restore(tgt.Dir, images, restoreArgs...)
+	pid, err := p.restore().Restore(tgt.Dir, images, s.restore...)
 	if err != nil {
 		if left := testprog.Marked(tgt.Dir); len(left) > 0 {
 			err = fmt.Errorf("%w\nthe failed restore left processes behind: %v", err, left)

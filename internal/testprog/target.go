@@ -325,7 +325,7 @@ func KillMarked(t testing.TB, marker string) int {
 	return total
 }
 
-// Marked lists the processes that carry the marker in their environment.
+// Marked lists the processes that carry the marker in their environment or are in the directory that it names.
 func Marked(marker string) []int {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -344,7 +344,11 @@ func Marked(marker string) []int {
 	return pids
 }
 
+// A program that writes a title over its environment still has its working directory.
 func marked(pid int, marker string) bool {
+	if cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid)); err == nil && (cwd == marker || strings.HasPrefix(cwd, marker+"/")) {
+		return true
+	}
 	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	return err == nil && strings.Contains("\x00"+string(env), "\x00"+Marker+"="+marker+"\x00")
 }

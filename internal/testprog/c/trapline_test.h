@@ -129,7 +129,7 @@ __attribute__((unused, noreturn)) static void tt_done(void)
 // tt_sum is FNV-1a over memory.
 __attribute__((unused)) static uint64_t tt_sum(const void *p, size_t n)
 {
-	const unsigned char *c = p;
+	const unsigned char *c = (const unsigned char *)p;
 	uint64_t h = 14695981039346656037ull;
 
 	while (n--)
@@ -140,7 +140,7 @@ __attribute__((unused)) static uint64_t tt_sum(const void *p, size_t n)
 // tt_fill writes bytes that follow from seed, no two pages alike, and returns their tt_sum.
 __attribute__((unused)) static uint64_t tt_fill(void *p, size_t n, uint64_t seed)
 {
-	unsigned char *c = p;
+	unsigned char *c = (unsigned char *)p;
 	uint64_t x = seed * 0x9e3779b97f4a7c15ull + 1;
 
 	for (size_t i = 0; i < n; i++) {
