@@ -182,6 +182,7 @@ func remoteEpoll(s *Set, e *fdinfo.FileEntry, procs []Process, add func(pid int,
 	if len(having) == 0 {
 		return nil // in no table: it was in a queue, or of a process that is not restored
 	}
+	added := map[int]bool{}
 	for i, t := range e.GetEpfd().GetTfd() {
 		n := int(int32(t.GetTfd()))
 		number, file := n, uint32(0)
@@ -199,6 +200,13 @@ func remoteEpoll(s *Set, e *fdinfo.FileEntry, procs []Process, add func(pid int,
 		if by == nil {
 			return fmt.Errorf("files.img: epoll %d watches descriptor %d, which is not open: %w", e.GetId(), n, image.ErrCorrupt)
 		}
+		if len(known) == 0 && added[n] {
+			// CRIU gives a target whose number is closed that of a duplicate, which may be a target itself. Its own number
+			// is lost; any free one serves the purpose.
+			for number = 0; added[number] || entryAt(by.Table, number) != nil; number++ {
+			}
+		}
+		added[number] = true
 		epfd := entryOf(by.Table, e.GetId()).FD
 		event := make([]byte, epollEventSize)
 		binary.NativeEndian.PutUint32(event, t.GetEvents())

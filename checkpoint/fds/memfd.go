@@ -47,9 +47,12 @@ func init() {
 
 const memfdPrefix = "/memfd:"
 
+// sharedAnonymousName is the name of shared anonymous memory among the memfds.
+const sharedAnonymousName = "/dev/zero"
+
 // sharedAnonymous is what a mapping of shared anonymous memory leads to. It is a memfd in all but name, and images since
 // CRIU 4.0 have it as one of the name /dev/zero.
-const sharedAnonymous = "/dev/zero" + deletedSuffix
+const sharedAnonymous = sharedAnonymousName + deletedSuffix
 
 // isMemfd tells a memfd from a deleted file of that name in the root directory, by the kernel-internal mount it is on.
 func isMemfd(o *object) bool {
@@ -278,9 +281,15 @@ func (s *Set) makeMemfd(in *memfd.MemfdInodeEntry) (*os.File, error) {
 	if in.GetSeals() != unix.F_SEAL_SEAL {
 		flags |= unix.MFD_ALLOW_SEALING
 	}
-	fd, err := unix.MemfdCreate(in.GetName(), flags)
-	if err != nil {
-		return nil, err
+	fd := -1
+	var err error
+	if in.GetName() == sharedAnonymousName && in.GetSeals() == unix.F_SEAL_SEAL {
+		fd, err = sharedAnonymousFile(in.GetSize())
+	}
+	if fd < 0 {
+		if fd, err = unix.MemfdCreate(in.GetName(), flags); err != nil {
+			return nil, err
+		}
 	}
 	// Closed by Close or Abort. That the finalizer of an os.File could close it earlier is prevented by madeMemfds.
 	file := os.NewFile(uintptr(fd), in.GetName())
@@ -301,6 +310,24 @@ func (s *Set) makeMemfd(in *memfd.MemfdInodeEntry) (*os.File, error) {
 		}
 	}
 	return file, nil
+}
+
+// sharedAnonymousFile makes shared anonymous memory and returns the file behind it, so that its mappings are again what
+// they were and not those of a memfd. It needs the right to open map_files (CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN).
+func sharedAnonymousFile(size uint64) (int, error) {
+	if size == 0 || size > 1<<46 {
+		return -1, unix.EINVAL
+	}
+	at, err := unix.MmapPtr(-1, 0, nil, uintptr(size), unix.PROT_NONE, unix.MAP_SHARED|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	if err != nil {
+		return -1, err
+	}
+	name := fmt.Sprintf("/proc/self/map_files/%x-%x", uintptr(at), uint64(uintptr(at))+(size+image.PageSize-1)/image.PageSize*image.PageSize)
+	fd, err := unix.Open(name, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if uerr := unix.MunmapPtr(at, uintptr(size)); err == nil {
+		err = uerr
+	}
+	return fd, err
 }
 
 func (s *Set) fillMemfd(file *os.File, in *memfd.MemfdInodeEntry) error {
