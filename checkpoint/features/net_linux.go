@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -125,31 +124,31 @@ func tcpRepair() error {
 	})
 }
 
-// tcpHalfClosed puts a connection that is closed on one side into repair mode.
+// tcpHalfClosed puts a connection that is closed on one side into repair mode. It does without package net, which
+// would make the program need a C library.
 func tcpHalfClosed() error {
-	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	defer l.Close()
-	conn, err := net.DialTCP("tcp4", nil, l.Addr().(*net.TCPAddr))
-	if err != nil {
-		return fmt.Errorf("connect: %w", err)
-	}
-	defer conn.Close()
-	if err := conn.CloseWrite(); err != nil {
-		return fmt.Errorf("shutdown: %w", err)
-	}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return fmt.Errorf("connection: %w", err)
-	}
-	var result error
-	err = raw.Control(func(fd uintptr) {
-		result = unless("TCP_REPAIR of a half-closed connection",
-			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_REPAIR, 1), unix.EPERM, unix.ENOPROTOOPT)
+	return withSocket(unix.AF_INET, unix.SOCK_STREAM, func(server int) error {
+		if err := unix.Bind(server, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+			return fmt.Errorf("bind: %w", err)
+		}
+		if err := unix.Listen(server, 1); err != nil {
+			return fmt.Errorf("listen: %w", err)
+		}
+		addr, err := unix.Getsockname(server)
+		if err != nil {
+			return fmt.Errorf("getsockname: %w", err)
+		}
+		return withSocket(unix.AF_INET, unix.SOCK_STREAM, func(client int) error {
+			if err := unix.Connect(client, addr); err != nil {
+				return fmt.Errorf("connect: %w", err)
+			}
+			if err := unix.Shutdown(client, unix.SHUT_WR); err != nil {
+				return fmt.Errorf("shutdown: %w", err)
+			}
+			return unless("TCP_REPAIR of a half-closed connection",
+				unix.SetsockoptInt(client, unix.IPPROTO_TCP, unix.TCP_REPAIR, 1), unix.EPERM, unix.ENOPROTOOPT)
+		})
 	})
-	return errors.Join(err, result)
 }
 
 func socketBufLock() error {

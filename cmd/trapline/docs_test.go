@@ -63,7 +63,7 @@ func optionTable(of func(*option) bool) string {
 			letter = "`-" + o.short + "` "
 		}
 		cmds := o.cmds.String()
-		if o.cmds == cmdAny {
+		if o.cmds == cmdAny|cmdImages {
 			cmds = "all"
 		}
 		fmt.Fprintf(&b, "| %s`--%s` | %s | %s |\n", letter, strings.ReplaceAll(o.form(), "|", `\|`), cmds, strings.ReplaceAll(o.note, "|", `\|`))

@@ -65,10 +65,6 @@ func (a *app) run(args []string) int {
 	case "-V", "--version", "version":
 		a.version()
 		return exitDone
-	case "show":
-		return runShow(args[1:], a.stdout, a.stderr)
-	case "verify":
-		return runVerify(args[1:], a.stdout, a.stderr)
 	default:
 		for _, c := range commandNames {
 			if c.name == name {
@@ -114,7 +110,7 @@ func (a *app) runCRIU(args []string) int {
 		return exitFailed
 	}
 	for _, c := range commandNames {
-		if c.name == rest[0] {
+		if c.name == rest[0] && c.cmd&cmdAny != 0 {
 			return a.dispatch(c.cmd, s, rest[1:])
 		}
 	}
@@ -126,6 +122,15 @@ func (a *app) runCRIU(args []string) int {
 
 // dispatch runs a command whose options are parsed.
 func (a *app) dispatch(cmd command, s *settings, rest []string) int {
+	if cmd&cmdImages != 0 {
+		if s.imagesGiven {
+			rest = append(rest, s.imagesDir)
+		}
+		if len(rest) != 1 {
+			return a.fail(cmd.String(), usagef("want one directory of images"))
+		}
+		s.imagesDir, rest = rest[0], nil
+	}
 	if len(rest) > 0 && !s.execCmd {
 		return a.fail(cmd.String(), usagef("excessive parameter %q", rest[0]))
 	}
@@ -139,16 +144,19 @@ func (a *app) dispatch(cmd command, s *settings, rest []string) int {
 		return a.preDump(s)
 	case cmdRestore:
 		return a.restore(s, rest)
+	case cmdShow:
+		return a.show(s)
+	case cmdVerify:
+		return a.verify(s)
 	}
 	return a.check(s)
 }
 
-// parse reads the configuration files and the arguments, which win.
+// parse reads the configuration files and the arguments, which win. It gives the words that are no options.
 func (a *app) parse(d dialect, args []string) (*settings, []string, error) {
-	args = d.unfold(args)
 	asked := newSettings() // only for what it says about configuration files
-	if err := d.flagSet(a.prog, asked).Parse(args); err != nil {
-		return nil, nil, usageError{err}
+	if _, err := d.parse(args, asked); err != nil {
+		return nil, nil, err
 	}
 	s := newSettings()
 	if asked.help || asked.version {
@@ -160,18 +168,14 @@ func (a *app) parse(d dialect, args []string) (*settings, []string, error) {
 		return nil, nil, err
 	}
 	// A file may hold options for every command: those for others are read and have no effect.
-	all := dialect{cmds: cmdAny, asCRIU: a.asCRIU}
-	if err := all.flagSet("configuration file", s).Parse(config); err != nil {
+	if _, err := (dialect{cmds: cmdAny, asCRIU: a.asCRIU}).parse(config, s); err != nil {
 		return nil, nil, usagef("configuration file: %w", err)
 	}
-	fs := d.flagSet(a.prog, s)
-	if err := fs.Parse(args); err != nil {
-		return nil, nil, usageError{err}
+	rest, err := d.parse(args, s)
+	if err == nil {
+		err = s.checkRefused()
 	}
-	if err := s.checkRefused(); err != nil {
-		return nil, nil, err
-	}
-	return s, fs.Args(), nil
+	return s, rest, err
 }
 
 // fail prints an error and gives its exit status. CRIU has one status for all errors.

@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -62,8 +63,8 @@ func TestCRIUOptions(t *testing.T) {
 		case o.note == "":
 			t.Errorf("--%s: no word about what becomes of it", want.name)
 		}
-		if fs := criu.flagSet("criu", newSettings()); fs.Lookup(want.name) == nil {
-			t.Errorf("--%s is not among the flags", want.name)
+		if got, neg, err := criu.named(want.name); err != nil || got != o || neg == (o.name == want.name) {
+			t.Errorf("--%s: found %v, %v, %v", want.name, got, neg, err)
 		}
 	}
 }
@@ -98,35 +99,75 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-func TestUnfold(t *testing.T) {
-	both := dialect{cmds: cmdAny, asCRIU: true}
+// TestGetopt checks that a command line is read as getopt_long reads it.
+func TestGetopt(t *testing.T) {
+	criu := dialect{cmds: cmdAny, asCRIU: true}
 	for _, c := range []struct {
-		d        dialect
-		in, want string
+		d    dialect
+		args string
+		want string // what was set, and the other words; "!" and a part of the error
 	}{
-		{both, "-v4", "--verbosity=4"},
-		{both, "-vvv", "--verbosity=vv"},
-		{both, "-v -v dump", "--verbosity --verbosity dump"},
-		{both, "dump -t 5 -D d", "dump --tree 5 --images-dir d"},
-		{both, "dump -t5 -Rjv", "dump --tree=5 --leave-running --shell-job --verbosity"},
-		{both, "-dS -ofile", "--restore-detached --restore-sibling --log-file=file"},
-		{both, "-x -x77", "--ext-unix-sk --ext-unix-sk=77"},
-		{both, "-o -", "--log-file -"},
-		{both, "--leave-run --tre 5 --track", "--leave-running --tree 5 --track-mem"},
-		{both, "--leave", "--leave"}, // two begin so: not known
-		{both, "--no-leave-run", "--no-leave-running"},
-		{both, "--images-dir --tree --tree 1", "--images-dir --tree --tree 1"},
-		{both, "--exec-cmd -- -v4 --tre", "--exec-cmd -- -v4 --tre"},
-		{both, "-Z", "-Z"},
-		{both, "-jZ", "--shell-job -Z"},
-		{both, "-t", "--tree"},
-		{both, "-", "-"},
-		{dialect{cmds: cmdCheck}, "-o json", "--output json"},
-		{dialect{cmds: cmdDump}, "-o json --leave-run", "--log-file json --leave-run"},
-		{dialect{cmds: cmdRestore}, "-R", "-R"},
+		{criu, "-v4", "v=4"},
+		{criu, "-vvv", "v=5"},
+		{criu, "-v -v dump", "v=4 dump"},
+		{criu, "dump -t 5 -D d", "tree=5 dir=d dump"},
+		{criu, "-Rjv dump -t5", "tree=5 running job v=3 dump"},
+		{criu, "-jvd", "! -v: \"d\""}, // the value of -v is glued to it
+		{criu, "-d -ofile", "detach log=file"},
+		{criu, "-o -", "log=-"},
+		{criu, "--leave-run --tre 5 --shell", "tree=5 running job"},
+		{criu, "--leave", "! --leave is ambiguous"},
+		{criu, "--no-leave-run -R --no-leave-run", ""},
+		{criu, "--no-leave-running=1", "! takes no value"},
+		{criu, "--images-dir --tree --tree 1", "tree=1 dir=--tree"},
+		{criu, "--images-dir=a=b", "dir=a=b"},
+		{criu, "--verbosity 4", "v=3 4"},
+		{criu, "restore --exec-cmd -- -v4 --tre", "exec restore -v4 --tre"},
+		{criu, "-Z", "! unknown option -Z"},
+		{criu, "-jZ", "! unknown option -Z"},
+		{criu, "--no-tree 4", "! unknown option --no-tree"},
+		{criu, "--stages", "! unknown option --stages"},
+		{criu, "-t", "! -t needs a value: PID"},
+		{criu, "--tree", "! --tree needs a value: PID"},
+		{criu, "- x", "- x"},
+		{dialect{cmds: cmdCheck}, "-o json", "json"},
+		{dialect{cmds: cmdDump}, "-o json --leave-running", "running log=json"},
+		{dialect{cmds: cmdDump}, "--leave-run", "! unknown option --leave-run"},
+		{dialect{cmds: cmdRestore}, "-R", "! unknown option -R"},
 	} {
-		if got := strings.Join(c.d.unfold(strings.Fields(c.in)), " "); got != c.want {
-			t.Errorf("%q: %q, want %q", c.in, got, c.want)
+		s := newSettings()
+		rest, err := c.d.parse(strings.Fields(c.args), s)
+		if wrong, ok := strings.CutPrefix(c.want, "! "); ok {
+			if !isUsage(err) || !strings.Contains(err.Error(), wrong) {
+				t.Errorf("%q: %v, want a usage error with %q", c.args, err, wrong)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%q: %v", c.args, err)
+			continue
+		}
+		var got []string
+		for _, f := range []struct {
+			set  bool
+			text string
+		}{
+			{s.tree != 0, "tree=" + strconv.Itoa(s.tree)},
+			{s.leaveRunning, "running"},
+			{s.shellJob, "job"},
+			{s.detach, "detach"},
+			{s.execCmd, "exec"},
+			{s.json, "json"},
+			{s.verbosity != defaultVerbosity, "v=" + strconv.Itoa(s.verbosity)},
+			{s.imagesGiven, "dir=" + s.imagesDir},
+			{s.logFile != "", "log=" + s.logFile},
+		} {
+			if f.set {
+				got = append(got, f.text)
+			}
+		}
+		if line := strings.Join(append(got, rest...), " "); line != c.want {
+			t.Errorf("%q: %q, want %q", c.args, line, c.want)
 		}
 	}
 }
@@ -138,7 +179,7 @@ func TestSettings(t *testing.T) {
 		want func(*settings)
 	}{
 		{"", func(*settings) {}},
-		{"-t 7 -D img -W work", func(s *settings) { s.tree, s.imagesDir, s.workDir = 7, "img", "work" }},
+		{"-t 7 -D img -W work", func(s *settings) { s.tree, s.imagesDir, s.imagesGiven, s.workDir = 7, "img", true, "work" }},
 		{"-v", func(s *settings) { s.verbosity = 3 }},
 		{"-vv", func(s *settings) { s.verbosity = 4 }},
 		{"-v -v", func(s *settings) { s.verbosity = 4 }},
@@ -197,19 +238,21 @@ func TestBadValues(t *testing.T) {
 	}
 }
 
-// FuzzUnfold checks that no command line makes the parser crash, and that words are neither lost nor invented.
-func FuzzUnfold(f *testing.F) {
+// FuzzGetopt checks that no command line makes the parser crash, and that it invents no words.
+func FuzzGetopt(f *testing.F) {
 	f.Add("dump\n-t\n5\n-v4")
 	f.Add("-vvv\n--leave-r\n--\n-x")
 	f.Add("-\n--\n-t")
 	f.Fuzz(func(t *testing.T, line string) {
-		in := strings.Split(line, "\n")
-		for _, d := range []dialect{{cmds: cmdAny, asCRIU: true}, {cmds: cmdDump}} {
-			out := d.unfold(in)
-			if len(out) > len(line)+len(in) {
-				t.Errorf("%q grew to %q", in, out)
+		args := strings.Split(line, "\n")
+		for _, d := range []dialect{{cmds: cmdAny, asCRIU: true}, {cmds: cmdDump}, {cmds: cmdShow}} {
+			rest, err := d.parse(args, newSettings())
+			if err != nil && !isUsage(err) {
+				t.Errorf("%q: %v is no usage error", args, err)
 			}
-			_ = d.flagSet("fuzz", newSettings()).Parse(out) // any error is fine
+			if len(rest) > len(args) {
+				t.Errorf("%q: %d words left, of %d", args, len(rest), len(args))
+			}
 		}
 	})
 }

@@ -11,7 +11,7 @@ var options = [...]option{
 		note: "the root of the process tree to dump",
 	},
 	{
-		name: "images-dir", short: "D", kind: value, arg: "DIR", cmds: cmdAny, set: text(func(s *settings) *string { return &s.imagesDir }),
+		name: "images-dir", short: "D", kind: value, arg: "DIR", cmds: cmdAny | cmdImages, set: setImagesDir,
 		note: "the directory of the images (default: the current one)",
 	},
 	{
@@ -351,7 +351,7 @@ var options = [...]option{
 		note: "do not read CRIU's default configuration files (which only trapline called as criu does)",
 	},
 	{
-		name: "help", short: "h", cmds: cmdAny, set: onOff(func(s *settings) *bool { return &s.help }),
+		name: "help", short: "h", cmds: cmdAny | cmdImages, set: onOff(func(s *settings) *bool { return &s.help }),
 		note: "print what there is and exit",
 	},
 	{
@@ -365,11 +365,11 @@ var options = [...]option{
 		note: "print the table of stages: where every microsecond went",
 	},
 	{
-		name: "json", cmds: cmdAny, ours: true, set: onOff(func(s *settings) *bool { return &s.json }),
+		name: "json", cmds: cmdAny | cmdImages, ours: true, set: onOff(func(s *settings) *bool { return &s.json }),
 		note: "print the result as JSON",
 	},
 	{
-		name: "output", short: "o", kind: value, arg: "FORMAT", cmds: cmdCheck, ours: true, set: setOutput,
+		name: "output", short: "o", kind: value, arg: "FORMAT", cmds: cmdCheck | cmdImages, ours: true, set: setOutput,
 		note: "table (default) or json",
 	},
 }

@@ -18,9 +18,10 @@ import (
 type settings struct {
 	help, version bool
 
-	tree      int
-	imagesDir string
-	workDir   string
+	tree        int
+	imagesDir   string
+	imagesGiven bool // -D was given
+	workDir     string
 
 	detach                     bool
 	leaveRunning, leaveStopped bool
@@ -106,12 +107,9 @@ func onOff(field func(*settings) *bool) setter {
 	}
 }
 
-// text makes a setter of a string that must not be empty.
+// text makes a setter of a string.
 func text(field func(*settings) *string) setter {
 	return func(s *settings, v string) error {
-		if v == "" {
-			return fmt.Errorf("empty value")
-		}
 		*field(s) = v
 		return nil
 	}
@@ -120,9 +118,6 @@ func text(field func(*settings) *string) setter {
 // list makes a setter of an option that may be given several times.
 func list(field func(*settings) *[]string) setter {
 	return func(s *settings, v string) error {
-		if v == "" {
-			return fmt.Errorf("empty value")
-		}
 		*field(s) = append(*field(s), v)
 		return nil
 	}
@@ -210,10 +205,7 @@ func setInheritFD(s *settings, v string) error {
 func setExternal(s *settings, v string) error {
 	open := strings.IndexByte(v, '[')
 	if open < 1 || !strings.Contains(v[open:], "]") {
-		// CRIU takes a bare path too: the socket of an AF_UNIX peer's name, for one.
-		if v == "" || open == 0 {
-			return fmt.Errorf("%q is not of the form TYPE[ID]:VALUE", v)
-		}
+		return fmt.Errorf("%q is not of the form TYPE[ID]:VALUE", v)
 	}
 	s.external = append(s.external, v)
 	return nil
@@ -291,5 +283,10 @@ func setFileValidation(s *settings, v string) error {
 		return err
 	}
 	s.refuse("file-validation", "build ids are not compared, only sizes; use filesize", s.fileValidation != "filesize")
+	return nil
+}
+
+func setImagesDir(s *settings, v string) error {
+	s.imagesDir, s.imagesGiven = v, true
 	return nil
 }

@@ -3,66 +3,29 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
 	"github.com/trapline/trapline/checkpoint/image"
 )
 
-// imagesArgs reads the arguments of show and verify: an output form and one directory. The status is
-// meant only if ok is false.
-func imagesArgs(name string, args []string, stdout, stderr io.Writer) (dir string, asJSON bool, status int, ok bool) {
-	flags := pflag.NewFlagSet(name, pflag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	form := flags.StringP("output", "o", "table", "table or json")
-	flags.BoolVar(&asJSON, "json", false, "the same as -o json")
-	imagesDir := flags.StringP("images-dir", "D", "", "the directory, instead of the argument")
-	err := flags.Parse(args)
-	if errors.Is(err, pflag.ErrHelp) {
-		fmt.Fprintf(stdout, "Usage: trapline %s [-o json] DIR\n\n%s\n", name, flags.FlagUsages())
-		return "", false, exitDone, false
-	}
-	dirs := flags.Args()
-	if *imagesDir != "" {
-		dirs = append(dirs, *imagesDir)
-	}
-	switch {
-	case err != nil:
-	case *form != "table" && *form != "json":
-		err = fmt.Errorf("--output %s: want table or json", *form)
-	case len(dirs) != 1:
-		err = errors.New("want one directory of images")
-	default:
-		return dirs[0], asJSON || *form == "json", exitDone, true
-	}
-	fmt.Fprintf(stderr, "%s: %v\n", name, err)
-	return "", false, exitUsage, false
-}
-
-// runShow prints what is in a directory of images.
-func runShow(args []string, stdout, stderr io.Writer) int {
-	dir, asJSON, status, ok := imagesArgs("show", args, stdout, stderr)
-	if !ok {
-		return status
-	}
-	s, err := image.Describe(dir)
+// show is trapline show: what is in a directory of images.
+func (a *app) show(s *settings) int {
+	sum, err := image.Describe(s.imagesDir)
 	if err == nil {
-		if asJSON {
-			err = writeJSON(stdout, s)
+		if s.json {
+			err = writeJSON(a.stdout, sum)
 		} else {
-			err = writeSummary(stdout, s)
+			err = writeSummary(a.stdout, sum)
 		}
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "show: %v\n", err)
-		return exitFailed
+		return a.fail("show", err)
 	}
 	return exitDone
 }

@@ -16,12 +16,18 @@ import (
 // criuImages is a small dump made by CRIU.
 const criuImages = "../../checkpoint/image/testdata/criu-4.1.1"
 
+// runOn runs a command on a directory of images.
+func runOn(cmd string, args []string, out, errs *bytes.Buffer) int {
+	a := &app{stdout: out, stderr: errs, getenv: func(string) string { return "" }}
+	return a.run(append([]string{"trapline", cmd}, args...))
+}
+
 func TestShow(t *testing.T) {
 	var out, errs bytes.Buffer
 	show := func(args ...string) int {
 		out.Reset()
 		errs.Reset()
-		return runShow(args, &out, &errs)
+		return runOn("show", args, &out, &errs)
 	}
 	if got := show(criuImages); got != exitDone {
 		t.Fatalf("exit %d: %s", got, errs.String())
@@ -45,7 +51,7 @@ func TestShow(t *testing.T) {
 	}{
 		{nil, exitUsage, "one directory"},
 		{[]string{"a", "b"}, exitUsage, "one directory"},
-		{[]string{"-o", "xml", criuImages}, exitUsage, "want table or json"},
+		{[]string{"-o", "xml", criuImages}, exitUsage, "not one of table, json"},
 		{[]string{"--nothing", criuImages}, exitUsage, "nothing"},
 		{[]string{t.TempDir()}, exitFailed, "incomplete"},
 		{[]string{filepath.Join(t.TempDir(), "missing")}, exitFailed, "no such file"},
@@ -62,19 +68,19 @@ func TestVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, errs bytes.Buffer
-	if got := runVerify([]string{dir}, &out, &errs); got != exitDone || !strings.Contains(out.String(), "no checksums") {
+	if got := runOn("verify", []string{dir}, &out, &errs); got != exitDone || !strings.Contains(out.String(), "no checksums") {
 		t.Errorf("exit %d, %s%s", got, out.String(), errs.String())
 	}
 	if err := os.Truncate(filepath.Join(dir, "files.img"), 50); err != nil {
 		t.Fatal(err)
 	}
 	out.Reset()
-	if got := runVerify([]string{dir}, &out, &errs); got != exitFailed || !strings.Contains(out.String(), "files.img: offset") {
+	if got := runOn("verify", []string{dir}, &out, &errs); got != exitFailed || !strings.Contains(out.String(), "files.img: offset") {
 		t.Errorf("exit %d, %s%s", got, out.String(), errs.String())
 	}
 	out.Reset()
 	var rep image.Report
-	if got := runVerify([]string{"--json", dir}, &out, &errs); got != exitFailed {
+	if got := runOn("verify", []string{"--json", dir}, &out, &errs); got != exitFailed {
 		t.Errorf("exit %d", got)
 	}
 	if err := json.Unmarshal(out.Bytes(), &rep); err != nil || len(rep.Problems) == 0 {

@@ -34,15 +34,15 @@ var usages = []struct {
 	{cmdPreDump, "pre-dump -t PID [-D DIR] [option…]", "write memory ahead of a dump (not supported yet)"},
 	{cmdRestore, "restore [-D DIR] [option…] [--exec-cmd -- COMMAND…]", "bring a dumped tree back"},
 	{cmdCheck, "check [--feature NAME] [option…]", "what this machine can do, what not, and why"},
-	{0, "show [-o json] DIR", "what is in a directory of images"},
-	{0, "verify [-o json] DIR", "is a directory of images whole"},
+	{cmdShow, "show [-o json] DIR", "what is in a directory of images"},
+	{cmdVerify, "verify [-o json] DIR", "is a directory of images whole"},
 }
 
 // usage prints the commands.
 func (a *app) usage(w io.Writer) {
 	fmt.Fprintln(w, "Usage:")
 	for _, u := range usages {
-		if u.cmd != 0 || !a.asCRIU {
+		if u.cmd&cmdAny != 0 || !a.asCRIU {
 			fmt.Fprintf(w, "  %s %s\n        %s\n", a.prog, u.line, u.what)
 		}
 	}

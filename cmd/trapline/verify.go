@@ -15,27 +15,22 @@ import (
 // maxProblems is how many problems of a directory are printed; all of them are in the JSON.
 const maxProblems = 20
 
-// runVerify checks a directory of images. Exit status 1 if anything is wrong with it.
-func runVerify(args []string, stdout, stderr io.Writer) int {
-	dir, asJSON, status, ok := imagesArgs("verify", args, stdout, stderr)
-	if !ok {
-		return status
-	}
+// verify is trapline verify: is a directory of images whole. Exit status 1 if anything is wrong with it.
+func (a *app) verify(s *settings) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	rep, err := image.Verify(ctx, dir)
+	rep, err := image.Verify(ctx, s.imagesDir)
 	if err == nil {
-		if asJSON {
-			err = writeJSON(stdout, rep)
+		if s.json {
+			err = writeJSON(a.stdout, rep)
 		} else {
-			err = writeVerdict(stdout, rep)
+			err = writeVerdict(a.stdout, rep)
 		}
 	}
-	if err != nil {
-		fmt.Fprintf(stderr, "verify: %v\n", err)
-		return exitFailed
-	}
-	if !rep.OK() {
+	switch {
+	case err != nil:
+		return a.fail("verify", err)
+	case !rep.OK():
 		return exitFailed
 	}
 	return exitDone
