@@ -278,6 +278,11 @@ func (c *Collector) named(o *object, alias pathKey) (uint32, error) {
 		if err != nil {
 			return 0, err
 		}
+		if reg := e.GetReg(); reg != nil && c.w != nil && o.format() == unix.S_IFREG && o.st.Nlink > 0 {
+			if reg.BuildId, err = c.buildID(o); err != nil {
+				return 0, o.fail("build ID", err)
+			}
+		}
 		c.entries = append(c.entries, e)
 		id = o.id
 		c.paths[key] = id
@@ -286,6 +291,20 @@ func (c *Collector) named(o *object, alias pathKey) (uint32, error) {
 		c.paths[alias] = id
 	}
 	return id, nil
+}
+
+// buildID reads the build ID of a file that a task has mapped or runs, if the options ask for it and the file can be read.
+func (c *Collector) buildID(o *object) ([]uint32, error) {
+	if c.opts.SizeOnly {
+		return nil, nil
+	}
+	fd, err := reopen(o.local, unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		return nil, nil // its size alone tells then
+	}
+	defer unix.Close(fd)
+	id, err := buildID(fd)
+	return imageBuildID(id), err
 }
 
 // Settle looks for open files in the queues of sockets, and refuses what can only be told when all tables have been

@@ -5,6 +5,7 @@ package fds
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
@@ -188,6 +189,26 @@ func (s *Set) sameFile(fd int, e *regfile.RegFileEntry, remapped bool) error {
 			return nil
 		}
 		return fmt.Errorf("file %s %w: its size is %d bytes, it was %d", e.GetName(), ErrChanged, st.Size, e.GetSize())
+	}
+	if len(e.GetBuildId()) > 0 && !s.opts.SizeOnly {
+		return sameBuild(fd, e)
+	}
+	return nil
+}
+
+// sameBuild compares the build ID of a program or library with that in the image.
+func sameBuild(found int, e *regfile.RegFileEntry) error {
+	fd, err := reopen(found, unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		return fmt.Errorf("file %s: %w", e.GetName(), err)
+	}
+	defer unix.Close(fd)
+	id, err := buildID(fd)
+	if err != nil {
+		return fmt.Errorf("file %s: build ID: %w", e.GetName(), err)
+	}
+	if !slices.Equal(imageBuildID(id), e.GetBuildId()) {
+		return fmt.Errorf("file %s %w: it is another build (build ID %x)", e.GetName(), ErrChanged, id)
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ type RestoreOptions struct {
 	Root         string // directory below which paths of the images are opened; empty means /
 	TCPClose     bool   // restore connected TCP sockets closed; without it they are refused
 	FileLocks    bool   // take the file locks of the images again
+	SizeOnly     bool   // do not compare build IDs (--file-validation filesize)
 	SkipRWXCheck bool   // accept files whose permission bits have changed
 
 	// Inherit maps a resource ("pipe[inode]", "socket[inode]", "file[mnt_id:inode]", "tty[rdev:dev]", or a path without

@@ -37,6 +37,7 @@ type Options struct {
 	FileLocks  bool // record file locks; without it they are refused
 	LinkRemap  bool // files that lost the name they were opened by, but have another: hard-link them beside the old one
 	ExtUnixSk  bool // allow connected datagram sockets whose peer is outside
+	SizeOnly   bool // do not record the build IDs of mapped programs and libraries (--file-validation filesize)
 	SkipFlight bool // leave out connections that a listening socket has not accepted yet
 
 	// GhostLimit is the most bytes on disk of a deleted file that are stored; 0 means 1 MiB.
