@@ -3,11 +3,13 @@
 package checkpoint
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -177,8 +179,31 @@ func (r *restorer) spawn() error {
 	}
 }
 
-// clone lets a process make a child (or, with CLONE_PARENT, a sibling) with a given id.
+// clone lets a process make a child (or, with CLONE_PARENT, a sibling) with a given id. An id whose last owner has
+// ended but was not waited for yet is waited for: a tree that is restored right after its dump is still being reaped.
 func (r *restorer) clone(by *inject.Session, flags uint64, pid int) (*inject.Session, error) {
+	for until := time.Now().Add(reapTime); ; time.Sleep(time.Millisecond) {
+		s, err := r.cloneOnce(by, flags, pid)
+		if !errors.Is(err, unix.EEXIST) || !ending(pid) || time.Now().After(until) {
+			return s, err
+		}
+	}
+}
+
+// reapTime is how long an ended process may keep an id that the tree needs.
+const reapTime = 5 * time.Second
+
+// ending tells whether an id is that of a zombie, or has just become free.
+func ending(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	i := bytes.LastIndexByte(b, ')')
+	return i >= 0 && bytes.HasPrefix(b[i:], []byte(") Z"))
+}
+
+func (r *restorer) cloneOnce(by *inject.Session, flags uint64, pid int) (*inject.Session, error) {
 	sig := unix.SIGCHLD
 	if flags&unix.CLONE_PARENT != 0 {
 		sig = 0

@@ -262,22 +262,23 @@ func (r *restorer) mapAll(t *task) error {
 				return err
 			}
 		}
-		if err := r.mapOne(t, b, v); err != nil {
-			return err
+		if v.GetStatus()&image.VMASysVIPC != 0 {
+			if err := r.attachSysV(t, v); err != nil {
+				return err
+			}
+			continue
 		}
+		r.mapOne(t, b, v)
 		what = append(what, v)
 	}
 	return flush()
 }
 
-func (r *restorer) mapOne(t *task, b *inject.Batch, v *vma.VmaEntry) error {
+func (r *restorer) mapOne(t *task, b *inject.Batch, v *vma.VmaEntry) {
 	prot, size := uint64(v.GetProt()), v.GetEnd()-v.GetStart()
 	flags := uint64(v.GetFlags())&(unix.MAP_PRIVATE|unix.MAP_SHARED|unix.MAP_GROWSDOWN|unix.MAP_HUGETLB|unix.MAP_NORESERVE|0x3f<<26) | unix.MAP_FIXED_NOREPLACE
 	fd, off := ^uint64(0), uint64(0)
 	id, how, isFile := fileOf(v)
-	if v.GetStatus()&image.VMASysVIPC != 0 {
-		return r.attachSysV(t, b, v)
-	}
 	switch {
 	case isFile:
 		fd, off = uint64(t.lent[fileKey{id, how}]), v.GetPgoff()
@@ -291,7 +292,6 @@ func (r *restorer) mapOne(t *task, b *inject.Batch, v *vma.VmaEntry) error {
 		prot |= unix.PROT_WRITE | unix.PROT_READ
 	}
 	b.Call(unix.SYS_MMAP, v.GetStart(), size, prot, flags, fd, off)
-	return nil
 }
 
 // finishMaps is for when the pages are in: protections, advices, names, locks.

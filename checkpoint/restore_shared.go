@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/trapline/trapline/checkpoint/image"
-	"github.com/trapline/trapline/checkpoint/inject"
 )
 
 // sharedKey marks the fileKey of a shared memory object, which no flags of a file can be.
@@ -137,7 +136,7 @@ func (r *restorer) fillRange(f *os.File, e *image.PagemapEntry) error {
 }
 
 // attachSysV attaches a System V segment.
-func (r *restorer) attachSysV(t *task, b *inject.Batch, v *vma.VmaEntry) error {
+func (r *restorer) attachSysV(t *task, v *vma.VmaEntry) error {
 	id, err := r.sysvSegment(uint32(v.GetShmid()))
 	if err != nil {
 		return fmt.Errorf("map %#x-%#x: SysV segment %d: %w", v.GetStart(), v.GetEnd(), v.GetShmid(), err)
@@ -149,6 +148,28 @@ func (r *restorer) attachSysV(t *task, b *inject.Batch, v *vma.VmaEntry) error {
 	if v.GetProt()&unix.PROT_EXEC != 0 {
 		flags |= 0o100000 // SHM_EXEC
 	}
-	b.Call(unix.SYS_SHMAT, uint64(id), v.GetStart(), flags)
+	var d unix.SysvShmDesc
+	if _, err := unix.SysvShmCtl(id, unix.IPC_STAT, &d); err != nil {
+		return fmt.Errorf("map %#x-%#x: SysV segment %d: %w", v.GetStart(), v.GetEnd(), id, err)
+	}
+	// attached whole, where nothing else is; the part that the process still has goes to its place
+	size := (uint64(d.Segsz) + image.PageSize - 1) &^ (image.PageSize - 1)
+	n := v.GetEnd() - v.GetStart()
+	if v.GetPgoff() > size || n > size-v.GetPgoff() {
+		return fmt.Errorf("map %#x-%#x: SysV segment %d has %d bytes: %w", v.GetStart(), v.GetEnd(), id, size, ErrImage)
+	}
+	via, err := r.freeRange(t, size)
+	if err != nil {
+		return err
+	}
+	c := newCalls(t.s)
+	c.do("shmat", unix.SYS_SHMAT, uint64(id), via, flags)
+	c.do("mremap", unix.SYS_MREMAP, via+v.GetPgoff(), n, n, unix.MREMAP_MAYMOVE|unix.MREMAP_FIXED, v.GetStart())
+	if n < size {
+		c.do("munmap", unix.SYS_MUNMAP, via, size)
+	}
+	if err := c.run(t.s); err != nil {
+		return fmt.Errorf("map %#x-%#x: SysV segment %d: %w", v.GetStart(), v.GetEnd(), id, err)
+	}
 	return nil
 }

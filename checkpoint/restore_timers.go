@@ -54,6 +54,9 @@ func (r *restorer) posixTimers(t *task, list []*timer.PosixTimerEntry) error {
 		if _, err := one(t.s, unix.SYS_PRCTL, prTimerCreateRestoreIDs, 0, 0, 0, 0); err != nil {
 			return fmt.Errorf("POSIX timers: %w", err)
 		}
+		if err := r.advanceTimerIDs(t, list); err != nil {
+			return fmt.Errorf("POSIX timers: %w", err)
+		}
 	}
 	c := newCalls(t.s)
 	for _, e := range list {
@@ -74,6 +77,41 @@ func (r *restorer) posixTimers(t *task, list []*timer.PosixTimerEntry) error {
 	}
 	return c.run(t.s)
 }
+
+// maxTimerSteps is how far the counter of timer ids is moved on, a create and a delete each.
+const maxTimerSteps = 4096
+
+// advanceTimerIDs moves the process' counter of timer ids past those restored, as it was: ids are not used twice.
+// Timers that were given their id left the counter alone.
+func (r *restorer) advanceTimerIDs(t *task, list []*timer.PosixTimerEntry) error {
+	var last uint32
+	for _, e := range list {
+		last = max(last, e.GetItId())
+	}
+	if last > maxTimerSteps {
+		return nil
+	}
+	// the kernel skips ids in use, so the number of steps is that of the free ones
+	steps := int(last) + 1 - len(list)
+	for steps > 0 {
+		b := t.s.NewBatch()
+		var ev [64]byte
+		binary.LittleEndian.PutUint32(ev[12:], sigevNone)
+		at := b.Data(ev[:])
+		for ; steps > 0 && b.Room() > 4096; steps-- {
+			// timer_create writes the id into the argument of timer_delete
+			i := b.Len()
+			b.Call(unix.SYS_TIMER_CREATE, unix.CLOCK_MONOTONIC, at, b.EntryAddr(i+1)+8)
+			b.Call(unix.SYS_TIMER_DELETE, 0)
+		}
+		if err := run(t.s, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const sigevNone = 1
 
 // createTimer makes a timer with its id: where the kernel takes ids, at once; before, by making and deleting timers
 // until the counter gets there.
