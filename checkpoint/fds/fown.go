@@ -37,11 +37,15 @@ func fcntlPointer(fd, cmd int, arg unsafe.Pointer) error {
 	return nil
 }
 
-// ownerOf reads owner and signal of an open file. Files opened with O_PATH have none.
-func ownerOf(o *object) (*fown.FownEntry, error) {
-	e := &fown.FownEntry{
+func noOwner() *fown.FownEntry {
+	return &fown.FownEntry{
 		Uid: proto.Uint32(0), Euid: proto.Uint32(0), Signum: proto.Uint32(0), PidType: proto.Uint32(0), Pid: proto.Uint32(0),
 	}
+}
+
+// ownerOf reads owner and signal of an open file. Files opened with O_PATH have none.
+func ownerOf(o *object) (*fown.FownEntry, error) {
+	e := noOwner()
 	if o.local < 0 || o.fd < 0 && o.info.Flags == 0 {
 		return e, nil
 	}
