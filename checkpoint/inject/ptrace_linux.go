@@ -128,24 +128,27 @@ func (t *Tracee) Wait() (Stop, error) { return wait(t.Tid, 0) }
 // WaitAny blocks until any tracee or child of this thread reports something.
 func WaitAny() (Stop, error) { return wait(-1, 0) }
 
-// Poll is Wait with a deadline; os.ErrDeadlineExceeded when it passes. It spins for some microseconds, since most
-// stops come at once, and then looks with growing pauses.
+// Poll is Wait with a deadline; os.ErrDeadlineExceeded when it passes. Most stops come within microseconds, so it looks
+// some times, letting others run in between, and then sleeps with growing pauses.
 func (t *Tracee) Poll(deadline time.Time) (Stop, error) {
-	pause := 20 * time.Microsecond
+	pause := unix.Timespec{Nsec: 5000}
 	for i := 0; ; i++ {
 		s, err := wait(t.Tid, unix.WNOHANG)
 		if err != nil || s.Tid != 0 {
 			return s, err
 		}
-		if i < 50 {
-			continue
-		}
-		if time.Now().After(deadline) {
-			return Stop{}, fmt.Errorf("task %d does not stop: %w", t.Tid, os.ErrDeadlineExceeded)
-		}
-		time.Sleep(pause)
-		if pause < time.Millisecond {
-			pause *= 2
+		switch {
+		case i < 5:
+		case i < 30:
+			// the tracee may have been woken on this very CPU
+			_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		default:
+			if i%8 == 0 && time.Now().After(deadline) {
+				return Stop{}, fmt.Errorf("task %d does not stop: %w", t.Tid, os.ErrDeadlineExceeded)
+			}
+			// not time.Sleep, which hands this thread over and comes back some 50 µs later
+			_ = unix.Nanosleep(&pause, nil)
+			pause.Nsec = min(2*pause.Nsec, 500_000)
 		}
 	}
 }

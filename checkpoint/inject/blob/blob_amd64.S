@@ -107,5 +107,40 @@ leader_area:
 leader_len:
 	.quad	0
 	stub	thread
+
+/*
+ * ask: what a thread other than the leader must be asked, in one go: sigaltstack to rbx, PR_GET_TID_ADDRESS to rbx + 24,
+ * PR_GET_PDEATHSIG to rbx + 32, PR_GET_SECUREBITS to r15; rbp is 0 if the first three did not fail. It ends in
+ * tgkill(r12, r13, r14), for the tracer a stop. The buffer may be gone if the engine is.
+ */
+	.globl	ask
+ask:
+	mov	eax, 131		/* sigaltstack */
+	xor	edi, edi
+	mov	rsi, rbx
+	syscall
+	mov	rbp, rax
+	mov	eax, 157		/* prctl */
+	mov	edi, 40
+	lea	rsi, [rbx + 24]
+	syscall
+	or	rbp, rax
+	mov	eax, 157
+	mov	edi, 2
+	lea	rsi, [rbx + 32]
+	syscall
+	or	rbp, rax
+	mov	eax, 157
+	mov	edi, 27
+	syscall
+	mov	r15, rax
+	mov	eax, 234		/* tgkill */
+	mov	edi, r12d
+	mov	esi, r13d
+	mov	edx, r14d
+	syscall
+	.globl	ask_ret
+ask_ret:
+	jmp	thread_back
 	.globl	end
 end:
