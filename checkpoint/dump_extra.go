@@ -42,6 +42,7 @@ func newExtra(t *target) *Extra {
 			x.Keys = append(x.Keys, ExtraKey{r, v.ProtectionKey})
 		}
 	}
+	x.MachineCheck, x.LockFuture, x.XComp = t.answers.machineCheck, t.answers.lockFuture, t.answers.xcomp
 	for _, g := range t.guards {
 		x.Guards = append(x.Guards, ExtraRange{g.start, g.end})
 	}

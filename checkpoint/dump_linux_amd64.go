@@ -3,10 +3,12 @@
 package checkpoint
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	core_x86 "github.com/checkpoint-restore/go-criu/v8/crit/images/core-x86"
 	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/trapline/trapline/checkpoint/cpu"
@@ -65,4 +67,18 @@ func lossyFPU(th *targetThread) []byte {
 		return th.fpu
 	}
 	return nil
+}
+
+// archGetXCompPerm is ARCH_GET_XCOMP_PERM of arch_prctl(2), Linux 5.16.
+const archGetXCompPerm = 0x1022
+
+// dynamicXComp are the XSAVE components that a process must ask for: AMX tile data.
+const dynamicXComp = 1 << 18
+
+// archQuestions are those of this architecture.
+func archQuestions(a *answers) []question {
+	return []question{{
+		what: "dynamic XSAVE components", nr: unix.SYS_ARCH_PRCTL, args: [6]uint64{archGetXCompPerm}, size: 8, mem: 1, may: ignoreAll,
+		take: func(_ uint64, m []byte) { a.xcomp = binary.NativeEndian.Uint64(m) & dynamicXComp },
+	}}
 }

@@ -24,4 +24,6 @@ func setRegsPC(r *inject.Regs, pc uint64) { r.Pc = pc }
 
 func putRegs(*criu_core.CoreEntry, *targetThread) error { return regsSupported(nil) }
 
+func archQuestions(*answers) []question { return nil }
+
 func lossyFPU(*targetThread) []byte { return nil }

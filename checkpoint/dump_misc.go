@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/trapline/trapline/checkpoint/inject"
+	"github.com/trapline/trapline/checkpoint/procfs"
 	"github.com/trapline/trapline/checkpoint/stage"
 )
 
@@ -27,6 +28,9 @@ type answers struct {
 	ksm            bool   // PR_GET_MEMORY_MERGE
 	ioFlusher      bool
 	tsc            uint32 // PR_GET_TSC
+	machineCheck   uint32 // PR_MCE_KILL_GET; 0: the default
+	lockFuture     int    // MCL_FUTURE, MCL_ONFAULT
+	xcomp          uint64 // ARCH_GET_XCOMP_PERM: dynamic components only
 }
 
 // sigAction is the kernel's struct sigaction.
@@ -116,6 +120,12 @@ func (d *dumper) ask(t *target) error {
 	prctl("timer slack", unix.PR_GET_TIMERSLACK, func(v uint64) { a.timerSlack = v })
 	prctl("KSM", unix.PR_GET_MEMORY_MERGE, func(v uint64) { a.ksm = v == 1 })
 	prctl("I/O flusher", unix.PR_GET_IO_FLUSHER, func(v uint64) { a.ioFlusher = v == 1 })
+	prctl("machine check policy", unix.PR_MCE_KILL_GET, func(v uint64) {
+		if v != unix.PR_MCE_KILL_DEFAULT {
+			a.machineCheck = uint32(v)
+		}
+	})
+	qs = append(qs, archQuestions(a)...)
 	qs = append(qs,
 		question{
 			what: "child subreaper", nr: unix.SYS_PRCTL, args: [6]uint64{unix.PR_GET_CHILD_SUBREAPER}, size: 4, mem: 1,
@@ -130,7 +140,33 @@ func (d *dumper) ask(t *target) error {
 			what: "membarrier registrations", nr: unix.SYS_MEMBARRIER, args: [6]uint64{membarrierGetRegistrations}, may: ignoreAll,
 			take: func(v uint64, _ []byte) { a.membarrier = uint32(v) },
 		})
-	return askAll(t.session, qs)
+	if err := askAll(t.session, qs); err != nil {
+		return err
+	}
+	return t.askLocks()
+}
+
+// askLocks finds out whether new maps are locked (mlockall with MCL_FUTURE), which no interface tells: our own scratch
+// area is such a map.
+func (t *target) askLocks() error {
+	if t.status.VmLck == 0 {
+		return nil
+	}
+	vmas, err := t.proc.Smaps(nil)
+	if err != nil {
+		return fmt.Errorf("looking for MCL_FUTURE: %w", err)
+	}
+	for i := range vmas {
+		if v := &vmas[i]; v.Start == t.session.Area {
+			if v.Flags&procfs.VMLocked != 0 {
+				t.answers.lockFuture = unix.MCL_FUTURE
+			}
+			if v.Flags&procfs.VMLockOnFault != 0 {
+				t.answers.lockFuture |= unix.MCL_ONFAULT
+			}
+		}
+	}
+	return nil
 }
 
 // membarrierGetRegistrations is MEMBARRIER_CMD_GET_REGISTRATIONS of linux/membarrier.h, since 6.3.

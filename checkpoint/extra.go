@@ -35,6 +35,12 @@ type Extra struct {
 	KSM       bool   `json:"ksm,omitempty"`
 	IOFlusher bool   `json:"io_flusher,omitempty"`
 	TSC       uint32 `json:"tsc,omitempty"`
+	// MachineCheck is PR_MCE_KILL_GET unless PR_MCE_KILL_DEFAULT.
+	MachineCheck uint32 `json:"machine_check,omitempty"`
+	// LockFuture are the MCL_* flags of mlockall(2) for maps to come.
+	LockFuture int `json:"lock_future,omitempty"`
+	// XComp are the dynamic XSAVE components that the process may use (ARCH_GET_XCOMP_PERM; AMX).
+	XComp uint64 `json:"xcomp,omitempty"`
 	// CoredumpFilter is /proc/PID/coredump_filter unless it is the kernel's default.
 	CoredumpFilter *uint32 `json:"coredump_filter,omitempty"`
 }

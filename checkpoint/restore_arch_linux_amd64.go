@@ -60,6 +60,44 @@ func setRegisters(th *thread) error {
 	return th.t.SetRegs(&r)
 }
 
+// archReqXCompPerm is ARCH_REQ_XCOMP_PERM of arch_prctl(2), Linux 5.16.
+const archReqXCompPerm = 0x1023
+
+// xcompPermissions asks for the dynamic XSAVE components that a process had: once, for all its threads to come.
+func xcompPermissions(t *task) error {
+	if t.extra == nil || t.extra.XComp == 0 {
+		return nil
+	}
+	for _, i := range []uint64{18} {
+		if t.extra.XComp>>i&1 == 0 {
+			continue
+		}
+		if _, err := one(t.s, unix.SYS_ARCH_PRCTL, archReqXCompPerm, i); err != nil {
+			return fmt.Errorf("permission for XSAVE component %d (AMX): %w", i, err)
+		}
+	}
+	return nil
+}
+
+// wholeState takes the XSAVE area that our own dump kept where CRIU's form loses some, and gives the thread room for it:
+// the kernel enlarges a thread's area when it first uses a tile.
+func wholeState(t *task, th *thread) error {
+	x := t.extra.thread(th.tid)
+	if x == nil || len(x.XState) == 0 {
+		return nil
+	}
+	if len(x.XState) < 576 || len(x.XState) > 1<<16 {
+		return fmt.Errorf("%d bytes of XSAVE area: %w", len(x.XState), ErrImage)
+	}
+	if cpu.XStateBV(x.XState)&dynamicXComp != 0 {
+		if err := th.s.UseTiles(); err != nil {
+			return fmt.Errorf("using an AMX tile: %w", err)
+		}
+	}
+	th.fp = x.XState
+	return nil
+}
+
 // setClearTid is set_tid_address for the leader: other threads get it by clone3.
 func setClearTid(c *criu_core.CoreEntry) (nr uintptr, arg uint64) {
 	return unix.SYS_SET_TID_ADDRESS, clearTid(c)

@@ -288,7 +288,10 @@ func (r *restorer) mapOne(t *task, b *inject.Batch, v *vma.VmaEntry) {
 	default:
 		flags |= unix.MAP_ANONYMOUS
 	}
-	if flags&unix.MAP_PRIVATE != 0 {
+	if flags&unix.MAP_PRIVATE != 0 && t.droppable(v.GetStart()) {
+		flags = flags&^unix.MAP_PRIVATE | mapDroppable
+	}
+	if v.GetFlags()&unix.MAP_PRIVATE != 0 {
 		prot |= unix.PROT_WRITE | unix.PROT_READ
 	}
 	b.Call(unix.SYS_MMAP, v.GetStart(), size, prot, flags, fd, off)
@@ -380,14 +383,20 @@ func (r *restorer) finishMaps(t *task) error {
 // Numbers newer than the library's.
 const (
 	madvGuardInstall = 102
+	mapDroppable     = 0x08
 	sysMseal         = 462
 )
 
 func (t *task) onFault(addr uint64) bool {
-	if t.extra == nil {
-		return false
-	}
-	for _, l := range t.extra.LockOnFault {
+	return t.extra != nil && within(t.extra.LockOnFault, addr)
+}
+
+func (t *task) droppable(addr uint64) bool {
+	return t.extra != nil && within(t.extra.Droppable, addr)
+}
+
+func within(list []ExtraRange, addr uint64) bool {
+	for _, l := range list {
 		if l.Start <= addr && addr < l.End {
 			return true
 		}

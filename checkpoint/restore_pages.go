@@ -60,6 +60,9 @@ func (r *restorer) pages() error {
 		if err := r.finishMaps(t); err != nil {
 			return fmt.Errorf("%v: %w", t, err)
 		}
+		if err := r.protectionKeys(t); err != nil {
+			return fmt.Errorf("%v: %w", t, err)
+		}
 		n := r.result.Bytes - before
 		span.Add(stage.Counts{Bytes: n, Pages: n / image.PageSize})
 		span.End()

@@ -31,7 +31,7 @@ func (r *restorer) state() error {
 			continue
 		}
 		for _, step := range []func(*task) error{
-			r.remotes, r.describeProgram, r.filesystem, r.process, r.threadStates, r.signalActions, r.queues, r.outside, r.timers,
+			r.remotes, r.describeProgram, r.filesystem, r.process, r.extras, r.threadStates, r.signalActions, r.queues, r.outside, r.timers,
 		} {
 			if err := step(t); err != nil {
 				return fmt.Errorf("%v: %w", t, err)

@@ -21,8 +21,16 @@ func (r *restorer) threads() error {
 		}
 		leader := t.threads[0]
 		leader.t, leader.s = t.s.T, t.s
+		if err := xcompPermissions(t); err != nil {
+			return fmt.Errorf("%v: %w", t, err)
+		}
 		if err := r.cloneThreads(t); err != nil {
 			return fmt.Errorf("%v: %w", t, err)
+		}
+		for _, th := range t.threads {
+			if err := wholeState(t, th); err != nil {
+				return fmt.Errorf("%v: thread %d: %w", t, th.tid, err)
+			}
 		}
 		r.result.Threads += len(t.threads)
 	}

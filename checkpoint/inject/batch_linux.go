@@ -162,6 +162,9 @@ func (s *Session) Run(b *Batch) error {
 func (s *Session) start(t *Tracee, base *Regs, entries Addr) error {
 	r := *base
 	setBatch(&r, s.code+blobBatch, entries)
+	if s.entry != 0 {
+		setBatch(&r, s.entry, entries)
+	}
 	if err := t.SetRegs(&r); err != nil {
 		return err
 	}

@@ -122,14 +122,22 @@ func (t *Tracee) EventMsg() (uint64, error) {
 	return v, err
 }
 
-// Wait blocks until the tracee reports something.
-func (t *Tracee) Wait() (Stop, error) { return wait(t.Tid, 0) }
+// Wait blocks until the tracee reports something. It looks a few times first: to be woken can take longer than what the
+// tracee has to do.
+func (t *Tracee) Wait() (Stop, error) {
+	for range 20 {
+		if s, err := wait(t.Tid, unix.WNOHANG); err != nil || s.Tid != 0 {
+			return s, err
+		}
+	}
+	return wait(t.Tid, 0)
+}
 
 // WaitAny blocks until any tracee or child of this thread reports something.
 func WaitAny() (Stop, error) { return wait(-1, 0) }
 
 // Poll is Wait with a deadline; os.ErrDeadlineExceeded when it passes. Most stops come within microseconds, so it looks
-// some times, letting others run in between, and then sleeps with growing pauses.
+// some times and then sleeps with growing pauses.
 func (t *Tracee) Poll(deadline time.Time) (Stop, error) {
 	pause := unix.Timespec{Nsec: 5000}
 	for i := 0; ; i++ {
@@ -138,10 +146,7 @@ func (t *Tracee) Poll(deadline time.Time) (Stop, error) {
 			return s, err
 		}
 		switch {
-		case i < 5:
-		case i < 30:
-			// the tracee may have been woken on this very CPU
-			_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		case i < 20:
 		default:
 			if i%8 == 0 && time.Now().After(deadline) {
 				return Stop{}, fmt.Errorf("task %d does not stop: %w", t.Tid, os.ErrDeadlineExceeded)

@@ -65,6 +65,7 @@ type Session struct {
 	noSys    bool
 	unwind   []unwindEntry
 	deadline time.Time
+	entry    Addr // where the next batch begins, if not at the blob's start
 }
 
 // Infect gives the process of a stopped leader a scratch area and parks the leader. On error the target is as it was.
