@@ -21,6 +21,7 @@ const (
 	mostHeaders  = 128
 	longestNotes = 64 << 10
 	longestID    = 64
+	behindNotes  = 256 // bytes
 )
 
 // buildID reads the build ID from the program headers of a 64-bit ELF file; nil if it has none or is no such file. fd must be
@@ -53,14 +54,13 @@ func buildID(fd int) ([]byte, error) {
 		if le.Uint32(headers) != elfNote || length > longestNotes || off > math.MaxInt64-longestNotes {
 			continue
 		}
-		notes := make([]byte, length)
-		ok, err := readAt(fd, notes, int64(off))
+		// Go's linker puts the note with the build ID behind that segment, and CRIU finds it there.
+		notes := make([]byte, length+behindNotes)
+		n, err := readAtMost(fd, notes, int64(off))
 		if err != nil {
 			return nil, err
 		}
-		if !ok {
-			continue
-		}
+		notes = notes[:n]
 		if id := noteBuildID(notes); id != nil {
 			return id, nil
 		}
@@ -88,19 +88,25 @@ func noteBuildID(b []byte) []byte {
 
 // readAt fills b; ok is false if the file is too short.
 func readAt(fd int, b []byte, off int64) (ok bool, err error) {
-	for len(b) > 0 {
-		n, err := unix.Pread(fd, b, off)
+	n, err := readAtMost(fd, b, off)
+	return n == len(b), err
+}
+
+// readAtMost reads until b is full or the file ends.
+func readAtMost(fd int, b []byte, off int64) (n int, err error) {
+	for n < len(b) {
+		m, err := unix.Pread(fd, b[n:], off+int64(n))
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
-			return false, fmt.Errorf("read: %w", err)
-		case n == 0:
-			return false, nil
+			return n, fmt.Errorf("read: %w", err)
+		case m == 0:
+			return n, nil
 		default:
-			b, off = b[n:], off+int64(n)
+			n += m
 		}
 	}
-	return true, nil
+	return n, nil
 }
 
 // imageBuildID is how images have it: words of 32 bits in little-endian order, the last padded with zeros.

@@ -23,12 +23,12 @@ import (
 // A POSIX lock belongs to the table and is taken again by a process; flock and OFD locks belong to the open file and are
 // taken again by the engine.
 
-// Of filelocks.img, as in CRIU: kinds (FL_…) and types (F_…) of the kernel.
+// Kinds and types (F_…) of locks in filelocks.img.
 const (
 	lockPOSIX = 1
 	lockFlock = 2
-	lockOFD   = 1024
-	lockLease = 32
+	lockOFD   = 4
+	lockLease = 8
 
 	lockRead  = 0 // F_RDLCK
 	lockWrite = 1 // F_WRLCK

@@ -207,7 +207,8 @@ func sameBuild(found int, e *regfile.RegFileEntry) error {
 	if err != nil {
 		return fmt.Errorf("file %s: build ID: %w", e.GetName(), err)
 	}
-	if !slices.Equal(imageBuildID(id), e.GetBuildId()) {
+	// A build ID that can't be found says nothing.
+	if len(id) > 0 && !slices.Equal(imageBuildID(id), e.GetBuildId()) {
 		return fmt.Errorf("file %s %w: it is another build (build ID %x)", e.GetName(), ErrChanged, id)
 	}
 	return nil

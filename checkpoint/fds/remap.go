@@ -94,6 +94,10 @@ func (s *Set) parents(name string) error {
 	if !errors.Is(err, unix.ENOENT) || name == "/" {
 		return fmt.Errorf("directory %s: %w", name, err)
 	}
+	if id := s.deletedDir(name); id != 0 {
+		_, err := s.ghost(id, name)
+		return err
+	}
 	if err := s.parents(path.Dir(name)); err != nil {
 		return err
 	}
@@ -108,6 +112,17 @@ func (s *Set) parents(name string) error {
 	s.spare = append(s.spare, dir)
 	s.temporary(func() error { return unix.Unlinkat(dir, base, unix.AT_REMOVEDIR) })
 	return nil
+}
+
+// deletedDir returns the number of a deleted directory of that path which the images have, 0 if there is none.
+func (s *Set) deletedDir(name string) uint32 {
+	for _, id := range s.order {
+		m, reg := s.remaps[id], s.files[id].GetReg()
+		if m.GetRemapType() == remap_file_path.RemapType_GHOST && m != nil && reg.GetMode()&unix.S_IFMT == unix.S_IFDIR && reg.GetName() == name {
+			return m.GetRemapId()
+		}
+	}
+	return 0
 }
 
 // makeGhost makes the file dir/base from ghost-file-ID.img. It fails with EEXIST if the name is taken.
