@@ -106,7 +106,7 @@ func (d *dumper) collectMaps(t *target) error {
 		if v.Len() > limit {
 			return fmt.Errorf("a vDSO of %d bytes", v.Len())
 		}
-		t.vdso = make([]byte, v.Len())
+		t.vdsoMap, t.vdso = v, make([]byte, v.Len())
 		if _, err := t.mem.ReadAt(t.vdso, int64(v.Start)); err != nil {
 			return fmt.Errorf("reading the vDSO: %w", err)
 		}

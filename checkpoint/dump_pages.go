@@ -244,26 +244,16 @@ func (p *pageDump) guard(start, end uint64) error {
 // vdso adds the vDSO's pages in their place, as they were before the blob came. CRIU keeps them to redirect calls to another
 // kernel's vDSO.
 func (p *pageDump) vdso(before uint64) error {
-	if p.vdsoDone {
+	v := p.t.vdsoMap
+	if p.vdsoDone || v == nil || v.Start >= before {
 		return nil
 	}
-	for i := range p.t.vmas {
-		v := &p.t.vmas[i]
-		if v.Kind != procfs.KindVDSO {
-			continue
-		}
-		if v.Start >= before {
-			return nil
-		}
-		p.vdsoDone = true
-		if err := p.entry(v.Start, v.End, image.PagePresent); err != nil {
-			return err
-		}
-		p.pages += int64(v.Len() / memory.PageSize)
-		return p.w.Bytes(p.t.vdso)
-	}
 	p.vdsoDone = true
-	return nil
+	if err := p.entry(v.Start, v.End, image.PagePresent); err != nil {
+		return err
+	}
+	p.pages += int64(v.Len() / memory.PageSize)
+	return p.w.Bytes(p.t.vdso)
 }
 
 // finish writes what is still kept back.

@@ -31,6 +31,7 @@ type target struct {
 
 	// Stage collect.
 	vmas        []procfs.VMA
+	vdsoMap     *procfs.VMA
 	vdso        []byte // as it was before the blob lay in its tail
 	mem         *os.File
 	limits      *procfs.Limits
