@@ -12,7 +12,6 @@ import (
 
 	"github.com/trapline/trapline/checkpoint/image"
 	"github.com/trapline/trapline/checkpoint/memory"
-	"github.com/trapline/trapline/checkpoint/procfs"
 	"github.com/trapline/trapline/checkpoint/stage"
 )
 
