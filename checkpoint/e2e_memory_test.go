@@ -12,7 +12,7 @@ import (
 var memoryScenarios = []scenario{
 	{name: "memory/anonymous", prog: "mem_anon", short: true},
 	memFlag("mlock"), memFlag("onfault").lacking("MLOCK_ONFAULT"), memFlag("lockall").lacking("MCL_FUTURE"),
-	memFlag("hugepage"), memFlag("nohugepage"), memFlag("dontfork"), memFlag("wipeonfork").lacking("MADV_WIPEONFORK"),
+	memFlag("hugepage"), memFlag("nohugepage"), memFlag("dontfork"), memFlag("wipeonfork").withCRIU("CRIU does not dump MADV_WIPEONFORK"),
 	memFlag("dontdump"), memFlag("sequential"), memFlag("random"), memFlag("mergeable"),
 	memFlag("growsdown"), memFlag("noreserve"),
 	{name: "memory/named", prog: "mem_named"},
@@ -27,9 +27,7 @@ var memoryScenarios = []scenario{
 	{name: "memory/shared_memfd_sealed", prog: "mem_shared", args: []string{"sealed"}},
 	{name: "memory/shared_file", prog: "mem_shared", args: []string{"file"}},
 	{name: "memory/shared_devshm", prog: "mem_shared", args: []string{"devshm"}},
-	{name: "memory/sysv", prog: "mem_shared", args: []string{"sysv"}, known: map[string]string{
-		"criu-*": "CRIU carries SysV memory only together with its IPC namespace",
-	}},
+	scenario{name: "memory/sysv", prog: "mem_shared", args: []string{"sysv"}}.lacking("SysV memory without its IPC namespace"),
 	{name: "memory/protections", prog: "mem_protections"},
 	{name: "memory/20000_maps", prog: "mem_many", args: []string{"20000"}, ignore: []string{"maps"}},
 	{name: "memory/sparse_terabyte", prog: "mem_sparse", images: smallImages(4 << 20)},

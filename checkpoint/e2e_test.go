@@ -22,7 +22,12 @@ var (
 		"trapline-criu, criu-trapline, criu-criu and none (no dump: the program alone), or all")
 )
 
-func TestMain(m *testing.M) { testprog.Main(m) }
+func TestMain(m *testing.M) {
+	if order := os.Getenv(engineEnv); order != "" {
+		os.Exit(selfKilling(order))
+	}
+	testprog.Main(m)
+}
 
 // A scenario is one program and what is particular about dumping it.
 type scenario struct {

@@ -353,6 +353,27 @@ func marked(pid int, marker string) bool {
 	return err == nil && strings.Contains("\x00"+string(env), "\x00"+Marker+"="+marker+"\x00")
 }
 
+// LeftAlive waits until no process carries the marker any more, at most limit, and returns those that still do.
+func LeftAlive(marker string, limit time.Duration) []int {
+	deadline := time.Now().Add(limit)
+	for {
+		pids := Marked(marker)
+		rest := time.Until(deadline)
+		if len(pids) == 0 || rest <= 0 {
+			return pids
+		}
+		fd, err := unix.PidfdOpen(pids[0], 0)
+		if err != nil {
+			continue
+		}
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(rest.Milliseconds())+1)
+		unix.Close(fd)
+	}
+}
+
+// Discard ends a target before the end of its test.
+func (tgt *Target) Discard() { KillMarked(tgt.t, tgt.Dir) }
+
 // kill ends one process through a pidfd, so that never a process is hit that got the number meanwhile.
 func kill(pid int, marker string) bool {
 	fd, err := unix.PidfdOpen(pid, 0)
