@@ -101,8 +101,10 @@ func (c *Collector) Collect(t *Task) (uint32, error) {
 	c.indexes = append(c.indexes, index)
 	id := c.tables
 	table := make([]proto.Message, 0, len(numbers))
+	next, stop := readAhead(t, numbers)
+	defer stop()
 	for _, n := range numbers {
-		e, err := c.descriptor(t, n)
+		e, err := c.descriptor(t, n, next())
 		if err != nil {
 			if c.w == nil && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EBADF)) {
 				continue // Precheck of a running task: closed since it was listed
@@ -122,15 +124,12 @@ func (c *Collector) Collect(t *Task) (uint32, error) {
 }
 
 // descriptor makes the entry of one descriptor, nil if the descriptor is to be left out.
-func (c *Collector) descriptor(t *Task, n int) (*fdinfo.FdinfoEntry, error) {
-	o := &object{task: t, fd: n, where: "fd " + strconv.Itoa(n), local: -1}
+func (c *Collector) descriptor(t *Task, n int, seen procEntry) (*fdinfo.FdinfoEntry, error) {
+	if seen.err != nil {
+		return nil, fmt.Errorf("%s: fd %d: %w", t, n, seen.err)
+	}
+	o := &object{task: t, fd: n, where: "fd " + strconv.Itoa(n), local: -1, link: seen.link, info: seen.info}
 	var err error
-	if o.link, err = t.Proc.FDLink(n); err != nil {
-		return nil, fmt.Errorf("%s: fd %d: %w", t, n, err)
-	}
-	if o.info, err = t.Proc.FDInfo(n); err != nil {
-		return nil, fmt.Errorf("%s: fd %d: %w", t, n, err)
-	}
 	pidfd, err := c.pidfd(t)
 	if err != nil {
 		return nil, err
