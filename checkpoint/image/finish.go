@@ -29,9 +29,6 @@ func (w *Writer) Finish(inv *inventory.InventoryEntry) error {
 	if err := w.sumRaws(); err != nil {
 		return err
 	}
-	if err := w.sumOthers(); err != nil {
-		return err
-	}
 	k, err := imageKind(inventoryName)
 	if err != nil {
 		return w.fail(inventoryName, err)
@@ -39,6 +36,12 @@ func (w *Writer) Finish(inv *inventory.InventoryEntry) error {
 	data, err := appendEntry(k.header(), inv)
 	if err != nil {
 		return w.fail(inventoryName, err)
+	}
+	if err := w.finishAncestors(data); err != nil {
+		return err
+	}
+	if err := w.sumOthers(); err != nil {
+		return err
 	}
 	w.record(sumBytes(inventoryName, data))
 	if err := w.writeSums(); err != nil {
@@ -162,7 +165,7 @@ func (w *Writer) Abort() error {
 			errs = append(errs, fmt.Errorf("remove %s: %w", filepath.Join(w.path, w.written[i]), err))
 		}
 	}
-	errs = append(errs, w.release())
+	errs = append(errs, w.removeAncestors(), w.release())
 	return errors.Join(errs...)
 }
 
@@ -194,5 +197,6 @@ func (w *Writer) release() error {
 		_ = f.Close() // of a dump that failed: what is in it does not matter
 	}
 	w.streams = nil
+	w.closeAncestors()
 	return w.dir.Close()
 }

@@ -47,6 +47,7 @@ type Writer struct {
 	raws     map[string]*rawFile
 	streams  map[*Stream]*os.File // not closed yet
 	written  []string             // in order, for Abort
+	cow      []*ancestors         // directories for pages shared copy-on-write
 	err      error                // the first that happened
 	finished bool
 	closed   bool
@@ -88,6 +89,9 @@ func (w *Writer) claim() error {
 		if e.Name() == inventoryName {
 			return ErrExists
 		}
+	}
+	if err := w.removeAncestors(); err != nil {
+		return err
 	}
 	for _, e := range entries {
 		if e.Type().IsRegular() && isImageName(e.Name()) {
