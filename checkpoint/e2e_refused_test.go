@@ -314,8 +314,8 @@ func TestE2ERestoreErrors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(whole) < 16 {
-				continue
+			if len(whole) < 16 || strings.HasPrefix(filepath.Base(f), "timens") {
+				continue // nothing in it, or nothing that a restore without a time namespace reads
 			}
 			if err := os.WriteFile(f, whole[:len(whole)*2/3], 0o600); err != nil {
 				t.Fatal(err)

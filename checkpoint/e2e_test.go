@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/trapline/trapline/internal/testprog"
 )
@@ -160,14 +162,15 @@ func (s *scenario) run(t *testing.T, p pair, res *results) {
 	}
 }
 
-// summary is the first line that says what is wrong.
+// summary is the first line that says what is wrong, without paths of this run.
 func summary(err error) string {
+	line := err.Error()
 	var run *testprog.RunError
 	if errors.As(err, &run) {
-		return run.Summary()
+		line = run.Summary()
 	}
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	return line
+	line, _, _ = strings.Cut(line, "\n")
+	return strings.ReplaceAll(line, os.TempDir()+"/", "")
 }
 
 // begin starts the program of a scenario and waits until it is ready.
@@ -230,17 +233,34 @@ func (s *scenario) try(t *testing.T, p pair) error {
 	if err := tgt.Adopt(pid); err != nil {
 		return err
 	}
-	after, err := testprog.Take(tgt.Dir)
+	diffs, err := settle(before, tgt, s.ignore)
 	if err != nil {
 		return err
 	}
 	if err := check(); err != nil {
 		return err
 	}
-	if diffs := before.Diff(after, s.ignore...); len(diffs) > 0 {
+	if len(diffs) > 0 {
 		return fmt.Errorf("/proc differs:\n%s", strings.Join(diffs, "\n"))
 	}
 	return nil
+}
+
+// settle compares /proc with the snapshot until they agree, at most a second: a restored task may have a stop signal
+// still before it, or the system call that it is to restart.
+func settle(before testprog.Snapshot, tgt *testprog.Target, ignore []string) ([]string, error) {
+	deadline := time.Now().Add(time.Second)
+	for {
+		after, err := testprog.Take(tgt.Dir)
+		if err != nil {
+			return nil, err
+		}
+		diffs := before.Diff(after, ignore...)
+		if len(diffs) == 0 || time.Now().After(deadline) {
+			return diffs, nil
+		}
+		runtime.Gosched()
+	}
 }
 
 // imagesDir makes an empty directory for images.
