@@ -91,7 +91,6 @@ type dumper struct {
 	shared   sharedDump
 	fds      *fds.Collector
 	filters  seccompDump
-	cow      cowDump
 	pagesID  uint32
 
 	ownNS     map[string]procfs.NSID // the engine's

@@ -5,7 +5,6 @@ package checkpoint
 import (
 	"fmt"
 	"os"
-	"strconv"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/pagemap"
 	"google.golang.org/protobuf/proto"
@@ -40,13 +39,13 @@ func (d *dumper) dumpPages(t *target, s stage.Span) (err error) {
 		return err
 	}
 	defer pm.Close()
-	pagesName := "pages-" + strconv.Itoa(int(t.pagesID)) + ".img"
+	pagesName := image.PagesName(t.pagesID)
 	out, err := d.w.Raw(pagesName)
 	if err != nil {
 		return err
 	}
 	defer out.Close()
-	entries, err := d.w.Append(d.pagemapName(t))
+	entries, err := d.w.Append(image.PagemapName(uint32(t.vpid), false))
 	if err != nil {
 		return err
 	}
@@ -176,6 +175,7 @@ func (p *pageDump) own(r memory.Run) error {
 
 // inParent takes pages that the images of an ancestor hold.
 func (p *pageDump) inParent(r memory.Run) error {
+	p.t.cowParent = p.t.parent
 	p.parentPages += int64(r.Pages())
 	return p.entry(r.Start, r.End, image.PageParent)
 }

@@ -56,8 +56,9 @@ type target struct {
 	answers answers
 
 	// Stage pages.
-	pagesID uint32
-	guards  []guardRange
+	pagesID   uint32
+	guards    []guardRange
+	cowParent *target // the parent, if its images hold pages of this process
 }
 
 // targetThread is one thread of a target.

@@ -24,6 +24,9 @@ func (d *dumper) tree() error {
 			if t.dead() {
 				continue
 			}
+			if err := d.linkAncestors(t); err != nil {
+				return err
+			}
 			if err := d.w.Put("ids-"+strconv.Itoa(t.vpid)+".img", t.ids.entry()); err != nil {
 				return err
 			}
