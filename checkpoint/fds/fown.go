@@ -43,16 +43,18 @@ func noOwner() *fown.FownEntry {
 	}
 }
 
+// nobody is the owner of nearly all files. Entries share it; it is never changed.
+var nobody = noOwner()
+
 // ownerOf reads owner and signal of an open file. Files opened with O_PATH have none.
 func ownerOf(o *object) (*fown.FownEntry, error) {
-	e := noOwner()
 	if o.local < 0 || o.fd < 0 && o.info.Flags == 0 {
-		return e, nil
+		return nobody, nil
 	}
 	var own ownerEx
 	if err := fcntlPointer(o.local, fGetOwnEx, unsafe.Pointer(&own)); err != nil {
 		if errors.Is(err, unix.EBADF) || errors.Is(err, unix.ESRCH) {
-			return e, nil // O_PATH; or a thread that has ended
+			return nobody, nil // O_PATH; or a thread that has ended
 		}
 		return nil, o.fail("F_GETOWN_EX", err)
 	}
@@ -60,6 +62,10 @@ func ownerOf(o *object) (*fown.FownEntry, error) {
 	if err != nil {
 		return nil, o.fail("F_GETSIG", err)
 	}
+	if sig == 0 && own.Pid == 0 {
+		return nobody, nil
+	}
+	e := noOwner()
 	*e.Signum = uint32(sig)
 	if own.Pid == 0 {
 		return e, nil

@@ -281,12 +281,11 @@ func (s *Set) makeMemfd(in *memfd.MemfdInodeEntry) (*os.File, error) {
 	if in.GetSeals() != unix.F_SEAL_SEAL {
 		flags |= unix.MFD_ALLOW_SEALING
 	}
-	fd := -1
-	var err error
+	fd, err := -1, error(unix.ENOSYS)
 	if in.GetName() == sharedAnonymousName && in.GetSeals() == unix.F_SEAL_SEAL {
 		fd, err = sharedAnonymousFile(in.GetSize())
 	}
-	if fd < 0 {
+	if err != nil {
 		if fd, err = unix.MemfdCreate(in.GetName(), flags); err != nil {
 			return nil, err
 		}
@@ -324,8 +323,9 @@ func sharedAnonymousFile(size uint64) (int, error) {
 	}
 	name := fmt.Sprintf("/proc/self/map_files/%x-%x", uintptr(at), uint64(uintptr(at))+(size+image.PageSize-1)/image.PageSize*image.PageSize)
 	fd, err := unix.Open(name, unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if uerr := unix.MunmapPtr(at, uintptr(size)); err == nil {
-		err = uerr
+	if uerr := unix.MunmapPtr(at, uintptr(size)); err == nil && uerr != nil {
+		_ = unix.Close(fd)
+		return -1, uerr
 	}
 	return fd, err
 }

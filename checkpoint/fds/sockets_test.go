@@ -181,9 +181,18 @@ func TestInetSockets(t *testing.T) {
 	names := []string{"l4", "l6", "bound", "fresh", "u", "cu", "u6"}
 	type opt struct{ level, opt int }
 	opts := []opt{
-		{unix.SOL_SOCKET, unix.SO_REUSEADDR}, {unix.SOL_SOCKET, unix.SO_REUSEPORT}, {unix.SOL_SOCKET, unix.SO_KEEPALIVE}, {unix.SOL_SOCKET, unix.SO_RCVBUF},
-		{unix.SOL_SOCKET, unix.SO_SNDBUF}, {unix.SOL_SOCKET, unix.SO_BROADCAST}, {unix.IPPROTO_TCP, unix.TCP_NODELAY}, {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE},
-		{unix.IPPROTO_IP, unix.IP_TOS}, {unix.IPPROTO_IPV6, unix.IPV6_V6ONLY}, {unix.SOL_SOCKET, unix.SO_ACCEPTCONN}, {unix.SOL_SOCKET, soBufLock},
+		{unix.SOL_SOCKET, unix.SO_REUSEADDR},
+		{unix.SOL_SOCKET, unix.SO_REUSEPORT},
+		{unix.SOL_SOCKET, unix.SO_KEEPALIVE},
+		{unix.SOL_SOCKET, unix.SO_RCVBUF},
+		{unix.SOL_SOCKET, unix.SO_SNDBUF},
+		{unix.SOL_SOCKET, unix.SO_BROADCAST},
+		{unix.IPPROTO_TCP, unix.TCP_NODELAY},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE},
+		{unix.IPPROTO_IP, unix.IP_TOS},
+		{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY},
+		{unix.SOL_SOCKET, unix.SO_ACCEPTCONN},
+		{unix.SOL_SOCKET, soBufLock},
 	}
 	look := func(fd int) string {
 		var b strings.Builder

@@ -313,8 +313,12 @@ func openInetSockets(string) (string, error) {
 	loop4 := [4]byte{127, 0, 0, 1}
 	l4 := tcp(unix.AF_INET, &unix.SockaddrInet4{Addr: loop4}, 17, func(fd int) {
 		for _, o := range [][3]int{
-			{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1}, {unix.SOL_SOCKET, unix.SO_REUSEPORT, 1}, {unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-			{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1}, {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 77}, {unix.SOL_SOCKET, unix.SO_RCVBUF, 30000},
+			{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
+			{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1},
+			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+			{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 77},
+			{unix.SOL_SOCKET, unix.SO_RCVBUF, 30000},
 			{unix.IPPROTO_IP, unix.IP_TOS, 0x10},
 		} {
 			check(unix.SetsockoptInt(fd, o[0], o[1], o[2]))
