@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/trapline/trapline/checkpoint/fds"
+	"github.com/trapline/trapline/checkpoint/inject"
 	"github.com/trapline/trapline/checkpoint/procfs"
 	"github.com/trapline/trapline/checkpoint/stage"
 )
@@ -110,7 +111,26 @@ func (d *dumper) collectMaps(t *target) error {
 		if _, err := t.mem.ReadAt(t.vdso, int64(v.Start)); err != nil {
 			return fmt.Errorf("reading the vDSO: %w", err)
 		}
+		if err := t.tidyVDSO(v.Start); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// tidyVDSO takes what an engine that died has left in the vDSO's tail out of the copy for the image. A thread that is
+// still in it, on its way back, must not lose it.
+func (t *target) tidyVDSO(start uint64) error {
+	at := inject.Leftover(t.vdso)
+	if at < 0 {
+		return nil
+	}
+	for _, th := range t.threads {
+		if pc := regsPC(&th.regs); pc >= start+uint64(at) && pc < start+uint64(len(t.vdso)) {
+			return fmt.Errorf("thread %d is still leaving the remote calls of an engine that was killed; try again", th.tid)
+		}
+	}
+	clear(t.vdso[at:])
 	return nil
 }
 

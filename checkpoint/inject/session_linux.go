@@ -3,6 +3,7 @@
 package inject
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -101,6 +102,10 @@ func Infect(g Target) (s *Session, err error) {
 	s.saved = make([]byte, len(blob))
 	if err := s.ReadMem(s.code, s.saved); err != nil {
 		return nil, err
+	}
+	if Leftover(s.saved) == 0 {
+		// of an engine that died: what it would have put back was zeros
+		clear(s.saved)
 	}
 	b := append([]byte(nil), blob...)
 	back := Resumable(s.orig, true)
@@ -418,6 +423,9 @@ func room(mem *os.File, vdso Range) (Addr, error) {
 	if _, err := mem.ReadAt(page[:], int64(vdso.End-pageSize)); err != nil {
 		return 0, fmt.Errorf("reading the vDSO: %w", err)
 	}
+	if i := Leftover(page[:]); i >= 0 {
+		return vdso.End - pageSize + Addr(i), nil
+	}
 	used := len(page)
 	for used > 0 && page[used-1] == 0 {
 		used--
@@ -431,6 +439,16 @@ func room(mem *os.File, vdso Range) (Addr, error) {
 
 func sortRanges(r []Range) {
 	sort.Slice(r, func(i, j int) bool { return r[i].Start < r[j].Start })
+}
+
+// Leftover is where in a vDSO, or its last page, the blob of an engine begins that died, of any version of it; -1 if there
+// is none. Only zeros were there before.
+func Leftover(vdso []byte) int {
+	if blobLeaderCall == 0 {
+		return -1
+	}
+	// the loop of the batch, which every version begins with
+	return bytes.Index(vdso, blob[:blobLeaderCall])
 }
 
 // hole finds the lowest free range of size bytes above 1 MiB, where the kernel itself places nothing: should the
