@@ -108,9 +108,7 @@ func (d *dumper) ask(t *target) error {
 				take: func(v uint64, _ []byte) { tm.overrun = uint32(v) },
 			})
 	}
-	for _, c := range threadQuestions(th) {
-		qs = append(qs, c)
-	}
+	qs = append(qs, threadQuestions(th)...)
 	prctl := func(what string, option uint64, take func(uint64)) {
 		qs = append(qs, question{what: what, nr: unix.SYS_PRCTL, args: [6]uint64{option}, take: func(v uint64, _ []byte) { take(v) }, may: ignoreAll})
 	}

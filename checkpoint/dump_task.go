@@ -49,7 +49,6 @@ type target struct {
 	cwdID       uint32
 	rootID      uint32
 	vmaIDs      []uint64 // shmid of each VMA in its image
-	outside     string   // why its pages are read from outside; empty: the process writes them itself
 
 	// Stages infect and misc.
 	session *inject.Session

@@ -281,7 +281,8 @@ func (s *Set) makeMemfd(in *memfd.MemfdInodeEntry) (*os.File, error) {
 	if in.GetSeals() != unix.F_SEAL_SEAL {
 		flags |= unix.MFD_ALLOW_SEALING
 	}
-	fd, err := -1, error(unix.ENOSYS)
+	var fd int
+	err := error(unix.ENOSYS)
 	if in.GetName() == sharedAnonymousName && in.GetSeals() == unix.F_SEAL_SEAL {
 		fd, err = sharedAnonymousFile(in.GetSize())
 	}

@@ -99,10 +99,7 @@ func Infect(g Target) (s *Session, err error) {
 	if s.Area, err = hole(g.Mapped, s.AreaSize); err != nil {
 		return nil, fmt.Errorf("task %d: %w", s.T.Tid, err)
 	}
-	s.saved = make([]byte, len(blob))
-	if err := s.ReadMem(s.code, s.saved); err != nil {
-		return nil, err
-	}
+	s.saved = make([]byte, len(blob)) // it was zeros: room
 	if Leftover(s.saved) == 0 {
 		// of an engine that died: what it would have put back was zeros
 		clear(s.saved)
@@ -427,6 +424,10 @@ func room(mem *os.File, vdso Range) (Addr, error) {
 		return vdso.End - pageSize + Addr(i), nil
 	}
 	used := len(page)
+	// an engine that was killed leaves its blob there: that place is as good as free
+	if i := bytes.Index(page[:], blob[:blobLeaderCall]); i >= 0 {
+		used = i
+	}
 	for used > 0 && page[used-1] == 0 {
 		used--
 	}

@@ -11,6 +11,7 @@ int main(int argc, char **argv)
 	const char *mode = argc > 1 ? argv[1] : "";
 	char buf[70000], data[70000];
 	int a[2], b[2], c[2], n = 0;
+	volatile int *ready = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	pid_t kid, kid2;
 
 	tt_block_go();
@@ -37,7 +38,7 @@ int main(int argc, char **argv)
 		CHECK(read(a[0], buf, 10) == 0, "no end of file");
 		CHECK(write(b[1], "x", 1) < 0 && errno == EPIPE, "a pipe without readers can be written");
 	} else if (!strcmp(mode, "packet")) {
-		MUST(!pipe2(a, O_DIRECT));
+		MUST(!pipe2(a, O_DIRECT | O_NONBLOCK));
 		MUST(write(a[1], "one", 3) == 3 && write(a[1], "three", 5) == 5);
 		tt_wait();
 		CHECK(read(a[0], buf, 100) == 3 && !memcmp(buf, "one", 3), "the first packet differs");
@@ -51,11 +52,14 @@ int main(int argc, char **argv)
 			kid2 = fork();
 			if (!kid2) {
 				close(b[1]);
+				*ready = 1;
 				while (read(a[0], buf, 1) == 1 && buf[0] != 'Q')
 					;
 				_exit(7);
 			}
 			close(a[0]);
+			while (!*ready)
+				sched_yield();
 			if (write(b[1], "made", 4) != 4)
 				_exit(1);
 			tt_child_wait();

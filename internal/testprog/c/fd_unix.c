@@ -137,16 +137,20 @@ int main(int argc, char **argv)
 		n = sizeof(sa);
 		CHECK(!getpeername(a, (void *)&sa, &n) && !strcmp(sa.sun_path, "dgram-b"), "peer is %s", sa.sun_path);
 	} else if (!strcmp(mode, "shared")) {
+		volatile int *ready = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 		MUST(!socketpair(AF_UNIX, SOCK_STREAM, 0, s));
 		pid_t kid = fork();
 		if (!kid) {
 			close(s[0]);
+			*ready = 1;
 			tt_child_wait();
 			if (read(s[1], buf, 5) != 5 || memcmp(buf, "hello", 5) || write(s[1], "world", 5) != 5)
 				_exit(1);
 			_exit(0);
 		}
 		close(s[1]);
+		while (!*ready)
+			sched_yield();
 		MUST(write(s[0], "hello", 5) == 5);
 		tt_wait();
 		kill(kid, TT_GO);
