@@ -159,7 +159,10 @@ func TestE2EKillRandom(t *testing.T) {
 		rounds = 20
 	}
 	b := newBystander(t)
-	// How long does a dump take?
+	// How long does a dump take, once the engine has been built?
+	if _, err := testprog.Trapline().Path(); err != nil {
+		t.Fatal(err)
+	}
 	var whole time.Duration
 	for range 3 {
 		images := imagesDir(t)
