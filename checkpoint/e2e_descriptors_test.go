@@ -51,8 +51,10 @@ var descriptorScenarios = []scenario{
 	fd("inet", "reuseport").withCRIU(noInet),
 	fd("inet", "udp").withCRIU(noInet),
 	fd("inet", "unconnected").withCRIU(noInet),
-	{name: "inet/established", prog: "fd_inet", args: []string{"established"}, dump: []string{"--tcp-close"}, restore: []string{"--tcp-close"},
-		dumpOnly: true, known: map[string]string{"criu-*": noInet}},
+	{
+		name: "inet/established", prog: "fd_inet", args: []string{"established"}, dump: []string{"--tcp-close"}, restore: []string{"--tcp-close"},
+		dumpOnly: true, known: map[string]string{"criu-*": noInet},
+	},
 }
 
 // fd is the scenario of program fd_PROG with one argument.
