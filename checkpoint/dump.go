@@ -72,6 +72,7 @@ func dump(ctx context.Context, pid int, opts *DumpOptions) (_ *DumpResult, err e
 			return nil, fmt.Errorf("dump: %w", err)
 		}
 	}
+	d.writeStats()
 	return &d.result, nil
 }
 
@@ -82,6 +83,7 @@ type dumper struct {
 	log  *slog.Logger
 	tl   *stage.Timeline
 	w    *image.Writer
+	span stage.Span // of the stage that runs, for the whole tree
 
 	root  *target
 	tasks []*target       // in the order of the tree: parents before children
@@ -131,12 +133,15 @@ func newDumper(ctx context.Context, pid int, opts *DumpOptions) (*dumper, error)
 	return d, nil
 }
 
-// stage runs one stage for the whole tree. Stages that work on one process at a time open spans of their own.
+// stage runs one stage for the whole tree. Stages that work on one process at a time open spans of their own within
+// that of the tree; what such a span counts the tree's does not.
 func (d *dumper) stage(name stage.Name, run func() error) error {
 	if err := d.ctx.Err(); err != nil {
 		return fmt.Errorf("stopped before stage %s: %w", name, err)
 	}
 	d.log.Debug("stage", "stage", name)
+	d.span = d.tl.Begin(name, 0)
+	defer d.span.End()
 	return run()
 }
 
@@ -154,13 +159,6 @@ func (d *dumper) each(name stage.Name, fn func(t *target, s stage.Span) error) e
 		}
 	}
 	return nil
-}
-
-// whole runs fn as a span of the whole tree.
-func (d *dumper) whole(name stage.Name, fn func(s stage.Span) error) error {
-	s := d.tl.Begin(name, 0)
-	defer s.End()
-	return fn(s)
 }
 
 func (d *dumper) hook(at Action, root int) error {

@@ -2,17 +2,13 @@
 
 package checkpoint
 
-import "github.com/trapline/trapline/checkpoint/stage"
-
 // files writes what descriptors hold (pipe data, socket queues, memfds, deleted files) and files.img. The descriptor
 // tables themselves have been read by collect, so that refusals come before anything is changed.
 func (d *dumper) files() error {
-	return d.whole(stage.Files, func(stage.Span) error {
-		if err := d.fds.Finish(); err != nil {
-			return fdsError(err)
-		}
-		return nil
-	})
+	if err := d.fds.Finish(); err != nil {
+		return fdsError(err)
+	}
+	return nil
 }
 
 // nextPagesID numbers the pages-N.img files.

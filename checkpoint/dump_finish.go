@@ -6,8 +6,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/inventory"
@@ -29,30 +29,28 @@ type dumpStats struct {
 
 // finish completes the images and lets the tree go, or ends it. The tree is ended only when its images are complete.
 func (d *dumper) finish() error {
-	return d.whole(stage.Finish, func(stage.Span) error {
-		// A tree that runs on need not wait for the checksums, unless somebody wants to see it stopped.
-		early := d.opts.LeaveRunning && !d.opts.LeaveStopped && d.opts.Hook == nil
-		if early {
-			if err := d.letGo(); err != nil {
-				return err
-			}
-		}
-		if err := d.w.Finish(d.inventory()); err != nil {
+	// A tree that runs on need not wait for the checksums, unless somebody wants to see it stopped.
+	early := d.opts.LeaveRunning && !d.opts.LeaveStopped && d.opts.Hook == nil
+	if early {
+		if err := d.letGo(); err != nil {
 			return err
 		}
-		if err := d.hook(ActionPostDump, d.root.pid); err != nil {
+	}
+	if err := d.w.Finish(d.inventory()); err != nil {
+		return err
+	}
+	if err := d.hook(ActionPostDump, d.root.pid); err != nil {
+		return err
+	}
+	if !early {
+		if err := d.letGo(); err != nil {
 			return err
 		}
-		if !early {
-			if err := d.letGo(); err != nil {
-				return err
-			}
-		}
-		d.result.Frozen = d.tl.Frozen()
-		d.result.Pages = int64(d.stats.pagesWritten + d.stats.sharedWritten)
-		d.result.Bytes = d.imageBytes()
-		return d.writeStats()
-	})
+	}
+	d.result.Frozen = d.tl.Frozen()
+	d.result.Pages = int64(d.stats.pagesWritten + d.stats.sharedWritten)
+	d.result.Bytes = d.imageBytes()
+	return nil
 }
 
 // letGo ends the dump's hold on the tree as the options say.
@@ -144,21 +142,31 @@ func runID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-// writeStats writes stats-dump, into the work directory if one is given.
-func (d *dumper) writeStats() error {
-	us := func(t time.Duration) *uint32 { return proto.Uint32(uint32(min(t.Microseconds(), 1<<32-1))) }
+// writeStats writes stats-dump and the stages, into the work directory if one is given. The images are complete and the
+// tree is gone by now, so that a failure of it is no failure of the dump.
+func (d *dumper) writeStats() {
 	r := d.tl.Report()
 	s := d.stats
 	e := &stats.StatsEntry{Dump: &stats.DumpStatsEntry{
-		FreezingTime: us(r.Of(stage.Freeze).Dur), FrozenTime: us(d.result.Frozen), MemdumpTime: us(r.Of(stage.Pages).Dur), MemwriteTime: us(r.Of(stage.Pages).Dur),
+		FreezingTime: micros(r.Of(stage.Freeze).Dur), FrozenTime: micros(d.result.Frozen), MemdumpTime: micros(r.Of(stage.Pages).Dur), MemwriteTime: micros(r.Of(stage.Pages).Dur),
 		PagesScanned: &s.pagesScanned, PagesSkippedParent: &s.pagesParent, PagesWritten: &s.pagesWritten,
 		IrmapResolve: proto.Uint32(0), PagesLazy: proto.Uint64(0),
 		ShpagesScanned: &s.sharedScanned, ShpagesWritten: &s.sharedWritten, ShpagesSkippedParent: proto.Uint64(0),
 	}}
+	var err error
 	if d.opts.WorkDir == "" || sameDir(d.opts.WorkDir, d.opts.ImagesDir) {
-		return d.w.Put("stats-dump", e)
+		err = d.w.Stats(e, r)
+	} else {
+		err = image.WriteStats(d.opts.WorkDir, e, r)
 	}
-	return image.WriteStats(filepath.Join(d.opts.WorkDir, "stats-dump"), e)
+	if err != nil {
+		d.log.Warn("the statistics of the dump are not written", "err", err)
+	}
+}
+
+// micros is a duration as statistics have it: in µs.
+func micros(t time.Duration) *uint32 {
+	return proto.Uint32(uint32(min(max(t.Microseconds(), 0), math.MaxUint32)))
 }
 
 func sameDir(a, b string) bool {

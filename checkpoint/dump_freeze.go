@@ -19,45 +19,43 @@ import (
 // freeze seizes and stops every thread of the tree. A task that forks or clones meanwhile is caught by looking again
 // until a whole round finds nobody new: who is stopped makes no more children.
 func (d *dumper) freeze() error {
-	return d.whole(stage.Freeze, func(stage.Span) error {
-		limit := d.opts.Timeout
-		if limit == 0 {
-			limit = DefaultTimeout
-		}
-		d.deadline = time.Now().Add(limit)
-		if err := d.freezeTask(d.root); err != nil {
-			return d.root.errorf(err)
-		}
-		// A child whose parent dies moves to its subreaper, which may have been looked at already: repeat.
-		for again := true; again; {
-			again = false
-			for i := 0; i < len(d.tasks); i++ {
-				t := d.tasks[i]
-				if t.dead() {
+	limit := d.opts.Timeout
+	if limit == 0 {
+		limit = DefaultTimeout
+	}
+	d.deadline = time.Now().Add(limit)
+	if err := d.freezeTask(d.root); err != nil {
+		return d.root.errorf(err)
+	}
+	// A child whose parent dies moves to its subreaper, which may have been looked at already: repeat.
+	for again := true; again; {
+		again = false
+		for i := 0; i < len(d.tasks); i++ {
+			t := d.tasks[i]
+			if t.dead() {
+				continue
+			}
+			kids, err := t.proc.Children()
+			if err != nil {
+				return t.errorf(err)
+			}
+			for _, pid := range kids {
+				if d.byPID[pid] != nil {
 					continue
 				}
-				kids, err := t.proc.Children()
-				if err != nil {
-					return t.errorf(err)
-				}
-				for _, pid := range kids {
-					if d.byPID[pid] != nil {
-						continue
-					}
-					again = true
-					if err := d.addTask(pid, t); err != nil {
-						return err
-					}
+				again = true
+				if err := d.addTask(pid, t); err != nil {
+					return err
 				}
 			}
 		}
-		d.orderTree()
-		d.result.Processes = len(d.tasks)
-		for _, t := range d.tasks {
-			d.result.Threads += len(t.threads)
-		}
-		return nil
-	})
+	}
+	d.orderTree()
+	d.result.Processes = len(d.tasks)
+	for _, t := range d.tasks {
+		d.result.Threads += len(t.threads)
+	}
+	return nil
 }
 
 // addTask freezes a child of t. One that ended meanwhile is no part of the tree.
@@ -94,6 +92,8 @@ func openTask(pid int) (*target, error) {
 func (d *dumper) freezeTask(t *target) error {
 	d.tasks = append(d.tasks, t)
 	d.byPID[t.pid] = t
+	s := d.tl.Begin(stage.Freeze, t.pid)
+	defer s.End()
 	known := map[int]bool{}
 	var tids []int
 	for {

@@ -10,41 +10,37 @@ import (
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/timens"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
-
-	"github.com/trapline/trapline/checkpoint/stage"
 )
 
 // tree writes what belongs to the tree as a whole: pstree.img, ids of shared objects, shared memory, seccomp filters,
 // clocks, and our own files.
 func (d *dumper) tree() error {
-	return d.whole(stage.Tree, func(s stage.Span) error {
-		var list []proto.Message
-		for _, t := range d.tasks {
-			list = append(list, d.treeEntry(t))
-			if t.dead() {
-				continue
-			}
-			if err := d.linkAncestors(t); err != nil {
-				return err
-			}
-			if err := d.w.Put("ids-"+strconv.Itoa(t.vpid)+".img", t.ids.entry()); err != nil {
-				return err
-			}
-			if err := d.w.Extra(extraName(t.vpid), newExtra(t)); err != nil {
-				return err
-			}
+	var list []proto.Message
+	for _, t := range d.tasks {
+		list = append(list, d.treeEntry(t))
+		if t.dead() {
+			continue
 		}
-		if err := d.w.Put("pstree.img", list...); err != nil {
+		if err := d.linkAncestors(t); err != nil {
 			return err
 		}
-		if err := d.w.Put("seccomp.img", &seccomp.SeccompEntry{SeccompFilters: d.filters.filters}); err != nil {
+		if err := d.w.Put("ids-"+strconv.Itoa(t.vpid)+".img", t.ids.entry()); err != nil {
 			return err
 		}
-		if err := d.dumpClocks(); err != nil {
+		if err := d.w.Extra(extraName(t.vpid), newExtra(t)); err != nil {
 			return err
 		}
-		return d.dumpShared(s)
-	})
+	}
+	if err := d.w.Put("pstree.img", list...); err != nil {
+		return err
+	}
+	if err := d.w.Put("seccomp.img", &seccomp.SeccompEntry{SeccompFilters: d.filters.filters}); err != nil {
+		return err
+	}
+	if err := d.dumpClocks(); err != nil {
+		return err
+	}
+	return d.dumpShared(d.span)
 }
 
 func (d *dumper) treeEntry(t *target) *pstree.PstreeEntry {

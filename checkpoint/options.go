@@ -59,7 +59,7 @@ type DumpOptions struct {
 	// ImagesDir gets the images. It must exist, be writable and hold no complete image.
 	ImagesDir string
 
-	// WorkDir gets stats-dump; empty means ImagesDir.
+	// WorkDir gets stats-dump and the stages as JSON; empty means ImagesDir.
 	WorkDir string
 
 	// LeaveRunning lets the tree run on after the dump; LeaveStopped leaves it stopped by SIGSTOP. With neither,
@@ -142,7 +142,7 @@ type RestoreOptions struct {
 	// ImagesDir holds the images.
 	ImagesDir string
 
-	// WorkDir gets stats-restore; empty means ImagesDir.
+	// WorkDir gets stats-restore and the stages as JSON; empty means ImagesDir. It may be read-only: they are left out then.
 	WorkDir string
 
 	// Detach means that nobody will wait for the root task. It still is a child of the engine (or, with Sibling, of

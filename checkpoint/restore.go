@@ -42,6 +42,7 @@ type restorer struct {
 	}
 	shared      sharedMemory
 	remoteCalls map[int][]fds.Remote // by pid
+	counted     int64                // remote calls that are in spans of single processes
 	result      RestoreResult
 }
 
@@ -70,6 +71,10 @@ func restore(ctx context.Context, opts *RestoreOptions) (_ *RestoreResult, err e
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
+	if r.tl == nil {
+		// stats-restore needs the times in any case.
+		r.tl = stage.New(stage.Restore)
+	}
 	defer func() {
 		if cerr := r.close(err); err == nil {
 			err = cerr
@@ -92,14 +97,15 @@ func restore(ctx context.Context, opts *RestoreOptions) (_ *RestoreResult, err e
 			return nil, fmt.Errorf("restore: %w", err)
 		}
 		span := r.tl.Begin(s.name, 0)
-		calls := r.calls()
+		calls := r.calls() - r.counted
 		err := s.run()
-		span.Add(stage.Counts{Calls: r.calls() - calls})
+		span.Add(stage.Counts{Calls: r.calls() - r.counted - calls})
 		span.End()
 		if err != nil {
 			return nil, fmt.Errorf("restore: %w", err)
 		}
 	}
+	r.writeStats()
 	return &r.result, nil
 }
 
@@ -110,11 +116,44 @@ func (r *restorer) hook(at Action, root int) error {
 	return r.opts.Hook(r.ctx, at, root)
 }
 
+// each runs fn for every task that is alive, as a span of the process within that of the stage. What the process' span
+// counts the stage's does not.
+func (r *restorer) each(name stage.Name, fn func(*task) error) error {
+	for _, t := range r.tasks {
+		if t.dead {
+			continue
+		}
+		span := r.tl.Begin(name, t.pid)
+		calls, read := t.calls(), r.result.Bytes
+		err := fn(t)
+		calls, read = t.calls()-calls, r.result.Bytes-read
+		r.counted += calls
+		span.Add(stage.Counts{Calls: calls, Bytes: read, Pages: read / image.PageSize})
+		span.End()
+		if err != nil {
+			return fmt.Errorf("%v: %w", t, err)
+		}
+	}
+	return nil
+}
+
+// calls is how many remote calls the processes have made.
 func (r *restorer) calls() int64 {
 	var n int64
 	for _, t := range r.tasks {
-		if t.s != nil {
-			n += t.s.Calls
+		n += t.calls()
+	}
+	return n
+}
+
+func (t *task) calls() int64 {
+	if t.s == nil {
+		return 0
+	}
+	n := t.s.Calls
+	for _, th := range t.threads {
+		if th.s != nil && th.s != t.s {
+			n += th.s.Calls
 		}
 	}
 	return n

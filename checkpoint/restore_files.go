@@ -10,6 +10,7 @@ import (
 
 	"github.com/trapline/trapline/checkpoint/fds"
 	"github.com/trapline/trapline/checkpoint/inject"
+	"github.com/trapline/trapline/checkpoint/stage"
 )
 
 // rightsPerMessage is SCM_MAX_FD.
@@ -19,24 +20,18 @@ const rightsPerMessage = 253
 // shared again.
 func (r *restorer) openFiles() error {
 	done := map[uint32]bool{}
-	for _, t := range r.tasks {
-		if t.dead {
-			continue
-		}
+	return r.each(stage.Files, func(t *task) error {
 		id := t.ids.GetFilesId()
 		if id != 0 && done[id] {
-			continue // shares the table (CLONE_FILES) of one that has it
+			return nil // shares the table (CLONE_FILES) of one that has it
 		}
 		done[id] = true
 		var err error
 		if t.table, err = r.files.Table(id); err != nil {
 			return err
 		}
-		if err := r.handOut(t); err != nil {
-			return fmt.Errorf("%v: %w", t, err)
-		}
-	}
-	return nil
+		return r.handOut(t)
+	})
 }
 
 // passage opens the way for descriptors into a process, at a number that none of its own has.

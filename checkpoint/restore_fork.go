@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/trapline/trapline/checkpoint/inject"
+	"github.com/trapline/trapline/checkpoint/stage"
 )
 
 // areaSize is the scratch memory of each process during a restore, in bytes. Only what a batch uses is touched.
@@ -182,6 +183,9 @@ func (r *restorer) spawn() error {
 // clone lets a process make a child (or, with CLONE_PARENT, a sibling) with a given id. An id whose last owner has
 // ended but was not waited for yet is waited for: a tree that is restored right after its dump is still being reaped.
 func (r *restorer) clone(by *inject.Session, flags uint64, pid int) (*inject.Session, error) {
+	if r.byPid[pid] != nil { // not one that is there only for the fork
+		defer r.tl.Begin(stage.Fork, pid).End()
+	}
 	for until := time.Now().Add(reapTime); ; time.Sleep(time.Millisecond) {
 		s, err := r.cloneOnce(by, flags, pid)
 		if !errors.Is(err, unix.EEXIST) || !ending(pid) || time.Now().After(until) {

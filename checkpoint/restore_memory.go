@@ -13,19 +13,12 @@ import (
 
 	"github.com/trapline/trapline/checkpoint/image"
 	"github.com/trapline/trapline/checkpoint/inject"
+	"github.com/trapline/trapline/checkpoint/stage"
 )
 
 // memory gives each process its address space: nothing of the nursery's but the vDSO, every map at its place, empty.
 func (r *restorer) memory() error {
-	for _, t := range r.tasks {
-		if t.dead {
-			continue
-		}
-		if err := r.addressSpace(t); err != nil {
-			return fmt.Errorf("%v: %w", t, err)
-		}
-	}
-	return nil
+	return r.each(stage.Memory, r.addressSpace)
 }
 
 func (r *restorer) addressSpace(t *task) error {

@@ -23,9 +23,9 @@ const (
 
 // pages lets every process read its pages from the image into its maps, then gives the maps their protections.
 func (r *restorer) pages() error {
-	var total int64
-	maps := make([]*image.Pagemap, len(r.tasks))
-	for i, t := range r.tasks {
+	total := r.result.Bytes // shared memory is in already
+	maps := make(map[*task]*image.Pagemap, len(r.tasks))
+	for _, t := range r.tasks {
 		if t.dead {
 			continue
 		}
@@ -39,33 +39,25 @@ func (r *restorer) pages() error {
 		if err := t.checkPagemap(pm); err != nil {
 			return err
 		}
-		maps[i] = pm
+		maps[t] = pm
 		for _, e := range pm.Entries {
 			if e.Offset != image.NoData {
 				total += int64(e.Pages) * image.PageSize
 			}
 		}
 	}
-	for i, t := range r.tasks {
-		if t.dead {
-			continue
-		}
-		span := r.tl.Begin(stage.Pages, t.pid)
-		before := r.result.Bytes
-		if maps[i] != nil {
-			if err := r.readPages(t, maps[i], total); err != nil {
-				return fmt.Errorf("%v: %w", t, err)
+	if err := r.each(stage.Pages, func(t *task) error {
+		if pm := maps[t]; pm != nil {
+			if err := r.readPages(t, pm, total); err != nil {
+				return err
 			}
 		}
 		if err := r.finishMaps(t); err != nil {
-			return fmt.Errorf("%v: %w", t, err)
+			return err
 		}
-		if err := r.protectionKeys(t); err != nil {
-			return fmt.Errorf("%v: %w", t, err)
-		}
-		n := r.result.Bytes - before
-		span.Add(stage.Counts{Bytes: n, Pages: n / image.PageSize})
-		span.End()
+		return r.protectionKeys(t)
+	}); err != nil {
+		return err
 	}
 	r.result.Pages = r.result.Bytes / image.PageSize
 	return nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/trapline/trapline/checkpoint/image"
 	"github.com/trapline/trapline/checkpoint/inject"
+	"github.com/trapline/trapline/checkpoint/stage"
 )
 
 // resume takes the scratch area out of every process, loads the registers and lets the tree go.
@@ -18,13 +19,8 @@ func (r *restorer) resume() error {
 	if err := r.files.Close(); err != nil {
 		return err
 	}
-	for _, t := range r.tasks {
-		if t.dead {
-			continue
-		}
-		if err := r.finishTask(t); err != nil {
-			return fmt.Errorf("%v: %w", t, err)
-		}
+	if err := r.each(stage.Resume, r.finishTask); err != nil {
+		return err
 	}
 	root := r.tasks[0]
 	if err := r.hook(ActionPreResume, root.pid); err != nil {

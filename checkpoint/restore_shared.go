@@ -132,6 +132,7 @@ func (r *restorer) fillRange(f *os.File, e *image.PagemapEntry) error {
 	if got, err := io.CopyN(f, src, n); err != nil {
 		return fmt.Errorf("%d of %d bytes at %#x: %w", got, n, e.Start, err)
 	}
+	r.result.Bytes += n
 	return nil
 }
 

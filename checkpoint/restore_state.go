@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/trapline/trapline/checkpoint/inject"
+	"github.com/trapline/trapline/checkpoint/stage"
 )
 
 // state gives every process and thread what is neither memory nor descriptors. Limits and credentials come late,
@@ -26,17 +27,17 @@ func (r *restorer) state() error {
 	if err := r.files.Seal(); err != nil {
 		return err
 	}
-	for _, t := range r.tasks {
-		if t.dead {
-			continue
-		}
+	if err := r.each(stage.State, func(t *task) error {
 		for _, step := range []func(*task) error{
 			r.remotes, r.describeProgram, r.filesystem, r.process, r.extras, r.threadStates, r.signalActions, r.queues, r.outside, r.timers,
 		} {
 			if err := step(t); err != nil {
-				return fmt.Errorf("%v: %w", t, err)
+				return err
 			}
 		}
+		return nil
+	}); err != nil {
+		return err
 	}
 	return r.hook(ActionPostRestore, r.result.RootPid)
 }

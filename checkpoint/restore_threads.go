@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/trapline/trapline/checkpoint/inject"
+	"github.com/trapline/trapline/checkpoint/stage"
 )
 
 const threadFlags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_THREAD |
@@ -15,26 +16,23 @@ const threadFlags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLON
 
 // threads creates the threads of every process, each with its id and the address that is cleared when it ends.
 func (r *restorer) threads() error {
-	for _, t := range r.tasks {
-		if t.dead {
-			continue
-		}
+	return r.each(stage.Threads, func(t *task) error {
 		leader := t.threads[0]
 		leader.t, leader.s = t.s.T, t.s
 		if err := xcompPermissions(t); err != nil {
-			return fmt.Errorf("%v: %w", t, err)
+			return err
 		}
 		if err := r.cloneThreads(t); err != nil {
-			return fmt.Errorf("%v: %w", t, err)
+			return err
 		}
 		for _, th := range t.threads {
 			if err := wholeState(t, th); err != nil {
-				return fmt.Errorf("%v: thread %d: %w", t, th.tid, err)
+				return fmt.Errorf("thread %d: %w", th.tid, err)
 			}
 		}
 		r.result.Threads += len(t.threads)
-	}
-	return nil
+		return nil
+	})
 }
 
 func (r *restorer) cloneThreads(t *task) error {

@@ -313,8 +313,7 @@ func (r *Reader) Extra(name string, v any) error {
 // unsummed tells whether a file may be in a directory without a line in its sums: what a restore,
 // a log, a container runtime or -W with the same directory adds afterwards.
 func unsummed(name string) bool {
-	switch name {
-	case SumsName, "stats-dump", "stats-restore", "descriptors.json":
+	if name == SumsName || name == "descriptors.json" || isStats(name) {
 		return true
 	}
 	return filepath.Ext(name) == ".log" || filepath.Ext(name) == ".pid" || name == "pidfile"

@@ -164,8 +164,6 @@ func openat(dir int, name string, flags int, perm uint32) (int, error) {
 	}
 }
 
-func isStats(name string) bool { return name == "stats-dump" || name == "stats-restore" }
-
 // put writes a whole file and takes its checksums.
 func (w *Writer) put(name string, data []byte) error {
 	fd, err := w.createFD(name)
@@ -238,13 +236,7 @@ func (w *Writer) Put(name string, msgs ...proto.Message) error {
 	if err := w.put(name, data); err != nil {
 		return w.fail(name, err)
 	}
-	w.mu.Lock()
-	late := w.finished
-	w.mu.Unlock()
-	if late {
-		return w.writeSums()
-	}
-	return nil
+	return w.late()
 }
 
 // Extra writes a file of our own beside the images, as JSON. The name should begin with "trapline-"

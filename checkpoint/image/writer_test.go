@@ -210,18 +210,51 @@ func TestLateStats(t *testing.T) {
 	if err := w.Put("core-1.img"); !errors.Is(err, fs.ErrClosed) {
 		t.Errorf("another image after Finish: %v", err)
 	}
-	if err := w.Put("stats-dump", &stats.StatsEntry{}); err != nil {
+	entry := &stats.StatsEntry{Dump: &stats.DumpStatsEntry{
+		FreezingTime: proto.Uint32(1), FrozenTime: proto.Uint32(2), MemdumpTime: proto.Uint32(3), MemwriteTime: proto.Uint32(4),
+		PagesScanned: proto.Uint64(5), PagesSkippedParent: proto.Uint64(6), PagesWritten: proto.Uint64(7), PagesLazy: proto.Uint64(0),
+	}}
+	if err := w.Stats(entry, []int{1}); err != nil {
 		t.Fatal(err)
 	}
 	rep := verify(t, dir)
-	if !rep.OK() || rep.Files != 3 {
+	if !rep.OK() || rep.Files != 4 {
 		t.Errorf("%+v", rep)
 	}
-	if err := os.Truncate(filepath.Join(dir, "stats-dump"), 3); err != nil {
+	// What restores leave is no damage.
+	for range 2 {
+		restored := &stats.StatsEntry{Restore: &stats.RestoreStatsEntry{
+			PagesCompared: proto.Uint64(0), PagesSkippedCow: proto.Uint64(0), ForkingTime: proto.Uint32(1), RestoreTime: proto.Uint32(2),
+		}}
+		if err := WriteStats(dir, restored, []int{2}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "restore.log"), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if verify(t, dir).OK() {
-		t.Error("damage of stats-dump not found")
+	if rep := verify(t, dir); !rep.OK() || rep.Files != 7 {
+		t.Errorf("after a restore: %+v", rep)
+	}
+	for _, name := range []string{StatsRestore, StagesRestore, "restore.log"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{StatsDump, StagesDump} {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(filepath.Join(dir, name), 3); err != nil {
+			t.Fatal(err)
+		}
+		if verify(t, dir).OK() {
+			t.Errorf("damage of %s not found", name)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	// Even a finished one goes with Abort.
 	if err := w.Abort(); err != nil {

@@ -3,18 +3,19 @@
 package stage
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"text/tabwriter"
 	"time"
 )
 
-// Row is a stage over all processes.
+// Row is a stage over all processes, or over one.
 type Row struct {
 	Stage Name          `json:"stage"`
-	Start time.Duration `json:"start_ns"` // of the first process, ns
-	Dur   time.Duration `json:"dur_ns"`   // the sum over the processes, ns
-	N     int           `json:"n"`        // how often the stage ran
+	Start time.Duration `json:"start_ns"` // of the first record, ns
+	Dur   time.Duration `json:"dur_ns"`   // wall time in which the stage was at work, ns: what runs at once or one within the other counts once
+	N     int           `json:"n"`        // in how many processes the stage ran; 1 for one that is only of the whole tree
 	Counts
 }
 
@@ -36,25 +37,49 @@ func (t *Timeline) Report() Report {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := Report{Op: t.op, Total: t.end, Frozen: frozen, Records: append([]Record(nil), t.recs...)}
-	for _, info := range Of(t.op) {
-		row := Row{Stage: info.Name}
-		for i := range r.Records {
-			rec := &r.Records[i]
-			if rec.Stage != info.Name {
-				continue
-			}
-			if row.N == 0 {
-				row.Start = rec.Start
-			}
-			row.N++
-			row.Dur += max(rec.Dur, 0)
-			row.add(rec.Counts)
+	r.Stages = r.rows(func(*Record) bool { return true })
+	return r
+}
+
+// Process returns the stages of one process, in the order of [Of].
+func (r Report) Process(pid int) []Row {
+	return r.rows(func(rec *Record) bool { return rec.PID == pid })
+}
+
+// rows sums the chosen records up, a row a stage.
+func (r Report) rows(choose func(*Record) bool) []Row {
+	type sum struct {
+		Row
+		end  time.Duration // of what has been added
+		pids map[int]bool
+	}
+	sums := map[Name]*sum{}
+	for i := range r.Records { // in order of their start
+		rec := &r.Records[i]
+		if !choose(rec) {
+			continue
 		}
-		if row.N > 0 {
-			r.Stages = append(r.Stages, row)
+		s := sums[rec.Stage]
+		if s == nil {
+			s = &sum{Row: Row{Stage: rec.Stage, Start: rec.Start}, end: rec.Start, pids: map[int]bool{}}
+			sums[rec.Stage] = s
+		}
+		end := rec.Start + max(rec.Dur, 0)
+		s.Dur += max(end-max(rec.Start, s.end), 0)
+		s.end = max(s.end, end)
+		if rec.PID != 0 {
+			s.pids[rec.PID] = true
+		}
+		s.add(rec.Counts)
+	}
+	var rows []Row
+	for _, info := range Of(r.Op) {
+		if s := sums[info.Name]; s != nil {
+			s.N = max(len(s.pids), 1)
+			rows = append(rows, s.Row)
 		}
 	}
-	return r
+	return rows
 }
 
 // Of returns the total time and counts of one stage.
@@ -75,7 +100,8 @@ func (t *Timeline) WriteTable(w io.Writer) error {
 
 // WriteTable prints the report; see [Timeline.WriteTable].
 func (r Report) WriteTable(w io.Writer) error {
-	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
+	var all bytes.Buffer // a tabwriter writes cell by cell
+	tw := tabwriter.NewWriter(&all, 0, 8, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(tw, "stage\tstart ms\tms\t%\tpages\tbytes\tcalls\t")
 	line := func(name string, start, dur time.Duration, c Counts) {
 		pct := 0.0
@@ -95,14 +121,16 @@ func (r Report) WriteTable(w io.Writer) error {
 	}
 	if pids := r.pids(); len(pids) > 1 {
 		for _, pid := range pids {
-			for i := range r.Records {
-				if rec := &r.Records[i]; rec.PID == pid {
-					line(fmt.Sprintf("%d %s", pid, rec.Stage), rec.Start, max(rec.Dur, 0), rec.Counts)
-				}
+			for _, row := range r.Process(pid) {
+				line(fmt.Sprintf("%d %s", pid, row.Stage), row.Start, row.Dur, row.Counts)
 			}
 		}
 	}
-	return tw.Flush()
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	_, err := w.Write(all.Bytes())
+	return err
 }
 
 // pids returns the processes of the records in order of their appearance.
