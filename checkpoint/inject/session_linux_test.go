@@ -125,6 +125,7 @@ func infectPid(t testing.TB, pid int) (*Session, *Tracee) {
 }
 
 func TestBatch(t *testing.T) {
+	t.Parallel()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	began := time.Now()
@@ -207,11 +208,16 @@ func TestEngineDies(t *testing.T) {
 		dieAt(t, at)
 		return
 	}
-	for _, at := range []string{"stopped", "infected", "socket", "passed", "batch"} {
+	t.Parallel()
+	moments := []string{"stopped", "infected", "socket", "passed", "batch"}
+	began := time.Now()
+	var targets []*exec.Cmd // they all nap at the same time
+	for range moments {
+		targets = append(targets, start(t, "sleep", nap.String()))
+	}
+	for i, at := range moments {
 		t.Run(at, func(t *testing.T) {
-			t.Parallel()
-			began := time.Now()
-			cmd := start(t, "sleep", nap.String())
+			cmd := targets[i]
 			pid := cmd.Process.Pid
 			before, _, _ := readMaps(t, pid)
 			fdsBefore, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
@@ -246,8 +252,10 @@ func TestEngineDies(t *testing.T) {
 			if m := statusMask(t, pid, "SigBlk"); m != 0 {
 				t.Errorf("signal mask is %#x; want 0", m)
 			}
-			sleptWell(t, cmd, began)
 		})
+	}
+	for _, cmd := range targets {
+		sleptWell(t, cmd, began)
 	}
 }
 
