@@ -31,7 +31,7 @@
 //
 // A [Set] is loaded from the images. [Set.Open] makes an open file in the engine and keeps it; the restore engine hands
 // it to each process that had it and puts it to its number, so sharing by dup and fork comes back by itself. What only the
-// process can do (epoll registrations, POSIX locks) is returned by [Set.Remotes] as system calls to be made there.
+// process can do (epoll registrations, O_ASYNC, POSIX locks) is returned by [Set.Remotes] as system calls to be made there.
 // [Set.Close] removes what must not stay; [Set.Abort] leaves the file system as it was.
 //
 // Paths in images are those that the engine sees in the target's mount namespace, without symbolic links. They are

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"unsafe"
 
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fown"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
@@ -103,4 +104,42 @@ func setOwner(fd int, e *fown.FownEntry) error {
 		failed <- set()
 	}()
 	return <-failed
+}
+
+// remoteAsync sets O_ASYNC. The number of the descriptor with which that is done is the si_fd of every signal that comes
+// of it, so a process of the tree has to do it with its own. Which of several descriptors the program used is nowhere to
+// be seen: it is the first.
+func remoteAsync(s *Set, e *fdinfo.FileEntry, procs []Process, add func(pid int, r ...Remote)) error {
+	k := kindOfType(e.GetType())
+	if k.common == nil {
+		return nil
+	}
+	flags, _ := k.common(s, e)
+	if flags&unix.O_ASYNC == 0 || flags&unix.O_PATH != 0 {
+		return nil
+	}
+	for _, p := range procs {
+		at := entryOf(p.Table, e.GetId())
+		if at == nil {
+			continue
+		}
+		add(p.Pid, Remote{
+			Nr: unix.SYS_FCNTL, Args: [6]uint64{uint64(at.FD), unix.F_SETFL, uint64(flags&settable | unix.O_ASYNC)},
+			What: fmt.Sprintf("descriptor %d: O_ASYNC", at.FD),
+		})
+		return nil
+	}
+	// In no table: in the queue of a socket. Signals of such a file have no number that means anything.
+	fd, ok := s.open[e.GetId()]
+	if !ok {
+		return nil
+	}
+	now, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err == nil {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, now|unix.O_ASYNC)
+	}
+	if err != nil {
+		return fmt.Errorf("%s %d: O_ASYNC: %w", e.GetType(), e.GetId(), err)
+	}
+	return nil
 }

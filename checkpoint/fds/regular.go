@@ -138,7 +138,7 @@ func (s *Set) openRegular(e *regfile.RegFileEntry, flags int) (int, error) {
 	}
 	fd := found
 	if err = s.sameFile(found, e, remapped); err == nil {
-		flags = int(withoutTmpfile(uint32(flags))) &^ (unix.O_CREAT | unix.O_EXCL | unix.O_TRUNC)
+		flags = int(withoutTmpfile(uint32(flags))) &^ (unix.O_CREAT | unix.O_EXCL | unix.O_TRUNC | unix.O_ASYNC)
 		if flags&unix.O_PATH == 0 {
 			flags |= unix.O_NOCTTY
 		} else {

@@ -24,17 +24,18 @@ type Remote struct {
 }
 
 // Remotes returns the calls that each process, by its Pid, must make in the given order after its descriptors are in
-// place: epoll registrations, file locks. The calls may use descriptor numbers above the highest of the table for a moment.
+// place: epoll registrations, O_ASYNC, file locks. The calls may use descriptor numbers above the highest of the table for a moment.
 func (s *Set) Remotes(procs []Process) (map[int][]Remote, error) {
 	calls := map[int][]Remote{}
 	add := func(pid int, r ...Remote) { calls[pid] = append(calls[pid], r...) }
 	for _, id := range s.order {
 		e := s.files[id]
-		k := kindOfType(e.GetType())
-		if k.remote == nil {
-			continue
+		if k := kindOfType(e.GetType()); k.remote != nil {
+			if err := k.remote(s, e, procs, add); err != nil {
+				return nil, err
+			}
 		}
-		if err := k.remote(s, e, procs, add); err != nil {
+		if err := remoteAsync(s, e, procs, add); err != nil {
 			return nil, err
 		}
 	}

@@ -12,7 +12,6 @@ import (
 	"strconv"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	"github.com/checkpoint-restore/go-criu/v8/crit/images/fown"
 	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
 	"github.com/trapline/trapline/checkpoint/image"
 	"golang.org/x/sys/unix"
@@ -202,7 +201,7 @@ func (s *Set) Open(id uint32) (int, error) {
 	return fd, nil
 }
 
-// settable are the status flags that F_SETFL can change, O_ASYNC apart: it comes with the owner.
+// settable are the status flags that F_SETFL can change, O_ASYNC apart: see remoteAsync.
 const settable = unix.O_APPEND | unix.O_NONBLOCK | unix.O_DIRECT | unix.O_NOATIME
 
 // common sets what every kind has.
@@ -228,7 +227,7 @@ func (s *Set) common(fd int, k *kind, e *fdinfo.FileEntry) error {
 	return nil
 }
 
-// SetOwners sets owner and O_ASYNC of the files opened so far. The tree's tasks must exist.
+// SetOwners sets the owner of the files opened so far. The tree's tasks must exist. O_ASYNC comes by [Set.Remotes].
 func (s *Set) SetOwners() error {
 	for _, id := range s.order {
 		fd, ok := s.open[id]
@@ -238,31 +237,12 @@ func (s *Set) SetOwners() error {
 			continue
 		}
 		flags, own := k.common(s, e)
-		if flags&unix.O_PATH != 0 {
+		if flags&unix.O_PATH != 0 || own.GetPid() == 0 {
 			continue
 		}
-		if err := own1(fd, flags, own); err != nil {
+		if err := setOwner(fd, own); err != nil {
 			return fmt.Errorf("%s %d: %w", e.GetType(), id, err)
 		}
-	}
-	return nil
-}
-
-func own1(fd int, flags uint32, own *fown.FownEntry) error {
-	if own.GetPid() != 0 {
-		if err := setOwner(fd, own); err != nil {
-			return err
-		}
-	}
-	if flags&unix.O_ASYNC == 0 {
-		return nil
-	}
-	now, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
-	if err == nil {
-		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, now|unix.O_ASYNC)
-	}
-	if err != nil {
-		return fmt.Errorf("O_ASYNC: %w", err)
 	}
 	return nil
 }
