@@ -213,7 +213,40 @@ func settleUnix(c *Collector) error {
 			return err
 		}
 	}
+	peersFirst(c.entries)
 	return nil
+}
+
+// peersFirst puts the entry of each unix socket behind that of its peer. CRIU's restore finds the peer of a datagram socket
+// only among those that it has read already ("Peer … unresolved"), unless the two are connected to each other.
+func peersFirst(entries []*fdinfo.FileEntry) {
+	var places []int
+	byIno := map[uint32]*fdinfo.FileEntry{}
+	for i, e := range entries {
+		if u := e.GetUsk(); u != nil {
+			places = append(places, i)
+			byIno[u.GetIno()] = e
+		}
+	}
+	ordered := make([]*fdinfo.FileEntry, 0, len(places))
+	seen := map[*fdinfo.FileEntry]bool{}
+	var put func(e *fdinfo.FileEntry)
+	put = func(e *fdinfo.FileEntry) {
+		if seen[e] {
+			return
+		}
+		seen[e] = true
+		if peer := byIno[e.GetUsk().GetPeer()]; peer != nil {
+			put(peer)
+		}
+		ordered = append(ordered, e)
+	}
+	for _, i := range places {
+		put(entries[i])
+	}
+	for i, at := range places {
+		entries[at] = ordered[i]
+	}
 }
 
 // externPeer makes an entry for the peer of a datagram socket that is outside of the tree: by its name it is found again.
