@@ -40,7 +40,11 @@ func (d *dumper) collect() error {
 		return err
 	}
 	d.openFiles()
-	return d.each(stage.Collect, func(t *target, _ stage.Span) error { return d.collectFiles(t) })
+	if err := d.each(stage.Collect, func(t *target, _ stage.Span) error { return d.collectFiles(t) }); err != nil {
+		return err
+	}
+	// What only shows when all tables are known, such as a peer outside of the tree.
+	return fdsError(d.fds.Settle())
 }
 
 // collectProcess reads what belongs to the process as a whole.
@@ -139,7 +143,8 @@ func (d *dumper) openFiles() {
 	d.fds = fds.NewCollector(d.w, &fds.Options{
 		TCPClose: d.opts.TCPClose, FileLocks: d.opts.FileLocks, LinkRemap: d.opts.LinkRemap, ExtUnixSk: d.opts.ExtUnixSk,
 		SkipFlight: d.opts.SkipInFlight, GhostLimit: d.opts.GhostLimit, External: d.opts.External,
-		NetNSID: netNS, PagesID: d.nextPagesID, Log: d.log,
+		SizeOnly: d.opts.FileValidation == fileSize,
+		NetNSID:  netNS, PagesID: d.nextPagesID, Log: d.log,
 	})
 }
 

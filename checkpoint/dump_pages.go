@@ -167,10 +167,16 @@ func (p *pageDump) own(r memory.Run) error {
 		return err
 	}
 	p.pages += int64(r.Pages())
-	if err := p.w.Add(r); err != nil {
-		return err
+	for end := r.End; r.Start < end; r.Start = r.End {
+		r.End = min(end, r.Start+progressBytes)
+		if err := p.w.Add(r); err != nil {
+			return err
+		}
+		if err := p.progress(); err != nil {
+			return err
+		}
 	}
-	return p.progress()
+	return nil
 }
 
 // inParent takes pages that the images of an ancestor hold.
@@ -179,6 +185,9 @@ func (p *pageDump) inParent(r memory.Run) error {
 	p.parentPages += int64(r.Pages())
 	return p.entry(r.Start, r.End, image.PageParent)
 }
+
+// progressBytes is about how much is written between one sign of progress and the next.
+const progressBytes = 64 << 20
 
 // progress tells listeners, at most every 16 MiB; a cancelled dump ends here too.
 func (p *pageDump) progress() error {

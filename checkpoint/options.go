@@ -50,6 +50,9 @@ type InheritFD struct {
 // limit: CRIU's own default.
 const DefaultGhostLimit = 1 << 20
 
+// fileSize is the value of FileValidation with which files are compared by their size only.
+const fileSize = "filesize"
+
 // DefaultTimeout is how long the tasks of a tree may take to stop: CRIU's own default.
 const DefaultTimeout = 10 * time.Second
 

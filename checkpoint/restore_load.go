@@ -218,7 +218,7 @@ func (r *restorer) loadSeccomp() error {
 func (r *restorer) fileOptions() *fds.RestoreOptions {
 	o := &fds.RestoreOptions{
 		Root: r.opts.Root, TCPClose: r.opts.TCPClose, FileLocks: r.opts.FileLocks, SkipRWXCheck: r.opts.SkipFileRWXCheck,
-		Log: r.log,
+		SizeOnly: r.opts.FileValidation == fileSize, Log: r.log,
 	}
 	for _, i := range r.opts.InheritFD {
 		if o.Inherit == nil {

@@ -73,8 +73,8 @@ func (o *outside) Add(r Run) error {
 
 const (
 	iovMax = 1024 // UIO_MAXIOV
-	// callBytes is the most one pwritev moves; more would only keep progress and cancellation waiting.
-	callBytes = 64 << 20
+	// batchBytes is the most one batch moves; more would only keep progress and cancellation waiting.
+	batchBytes = 64 << 20
 	// maxCalls is how many pwritevs one batch holds: 8 × (64 B + 16 KiB) fits the scratch area.
 	maxCalls = 8
 )
@@ -98,7 +98,9 @@ type inside struct {
 	slow  outside
 	off   int64 // of what has been added
 	calls []call
-	done  int64
+	// queued is how many bytes are in calls.
+	queued uint64
+	done   int64
 }
 
 func (w *inside) Written() int64 { return w.done }
@@ -130,7 +132,7 @@ func (w *inside) Add(r Run) error {
 			continue
 		}
 		part := r
-		part.End = min(r.End, r.Start+callBytes-c.bytes)
+		part.End = min(r.End, r.Start+batchBytes-w.queued)
 		n := part.End - part.Start
 		if k := len(c.runs); k > 0 && c.runs[k-1].End == part.Start {
 			c.runs[k-1].End = part.End
@@ -138,6 +140,7 @@ func (w *inside) Add(r Run) error {
 			c.runs = append(c.runs, part)
 		}
 		c.bytes += n
+		w.queued += n
 		w.off += int64(n)
 		r.Start = part.End
 	}
@@ -146,12 +149,12 @@ func (w *inside) Add(r Run) error {
 
 // current returns the call that has room for another run, nil if a batch is full.
 func (w *inside) current() *call {
-	if n := len(w.calls); n > 0 {
-		if c := &w.calls[n-1]; c.bytes < callBytes && len(c.runs) < iovMax {
+	if n := len(w.calls); n > 0 && w.queued < batchBytes {
+		if c := &w.calls[n-1]; len(c.runs) < iovMax {
 			return c
 		}
 	}
-	if len(w.calls) == maxCalls {
+	if len(w.calls) == maxCalls || w.queued >= batchBytes {
 		return nil
 	}
 	if n := len(w.calls); n < cap(w.calls) {
@@ -194,7 +197,7 @@ func (w *inside) Flush() error {
 			return err
 		}
 	}
-	w.calls = w.calls[:0]
+	w.calls, w.queued = w.calls[:0], 0
 	w.done = w.off
 	return nil
 }

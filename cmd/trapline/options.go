@@ -125,8 +125,9 @@ var options = [...]option{
 		note: "dump and restore file locks",
 	},
 	{
-		name: "file-validation", kind: value, arg: "METHOD", cmds: cmdDumpRes, set: setFileValidation,
-		note: "how a file is recognised as unchanged: filesize (default); buildid is not supported yet",
+		name: "file-validation", kind: value, arg: "METHOD", cmds: cmdDumpRes,
+		set:  oneOf(func(s *settings) *string { return &s.fileValidation }, "buildid", "filesize"),
+		note: "how a file is recognised as unchanged: buildid (default), by its size and, a program or library, by its build ID; filesize, by its size alone",
 	},
 	{
 		name: "skip-file-rwx-check", cmds: cmdDumpRes, set: onOff(func(s *settings) *bool { return &s.skipFileRWXCheck }),

@@ -278,14 +278,6 @@ func setManageCgroups(s *settings, v string) error {
 	return nil
 }
 
-func setFileValidation(s *settings, v string) error {
-	if err := oneOf(func(s *settings) *string { return &s.fileValidation }, "buildid", "filesize")(s, v); err != nil {
-		return err
-	}
-	s.refuse("file-validation", "build ids are not compared, only sizes; use filesize", s.fileValidation != "filesize")
-	return nil
-}
-
 func setImagesDir(s *settings, v string) error {
 	s.imagesDir, s.imagesGiven = v, true
 	return nil

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checkpoint_test
+
+import (
+	"bytes"
+	"debug/elf"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/trapline/trapline/internal/testprog"
+)
+
+// TestE2EFileValidation changes a program between dump and restore without changing its size: its build ID tells, unless
+// only sizes count.
+func TestE2EFileValidation(t *testing.T) {
+	code, err := os.ReadFile(mustBuild(t, "basic"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), "basic")
+	if err := os.WriteFile(program, code, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	tgt := testprog.Start(t, program, nil, nil)
+	tgt.Ready()
+	images := imagesDir(t)
+	if err := testprog.Trapline().Dump(tgt.Dir, tgt.Pid, images); err != nil {
+		t.Fatal(err)
+	}
+	if err := tgt.Gone(); err != nil {
+		t.Fatal(err)
+	}
+	changed := bytes.Clone(code)
+	changed[buildIDOffset(t, program)] ^= 1
+	if err := os.WriteFile(program, changed, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := testprog.Trapline().Restore(tgt.Dir, images); err == nil || !strings.Contains(err.Error(), "another build") {
+		t.Fatalf("restored from another build of the program: %v", err)
+	}
+	pid, err := testprog.Trapline().Restore(tgt.Dir, images, "--file-validation", "filesize")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tgt.Adopt(pid); err != nil {
+		t.Fatal(err)
+	}
+	if err := tgt.Verdict(); err != nil {
+		t.Error(err)
+	}
+}
+
+// buildIDOffset finds the last byte of a program's build ID.
+func buildIDOffset(t *testing.T, name string) uint64 {
+	t.Helper()
+	f, err := elf.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	s := f.Section(".note.gnu.build-id")
+	if s == nil {
+		t.Fatalf("%s has no build ID", name)
+	}
+	return s.Offset + s.Size - 1
+}
