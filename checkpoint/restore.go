@@ -35,13 +35,13 @@ type restorer struct {
 	tasks   []*task // in the order of pstree.img: the root first
 	byPid   map[int]*task
 	nursery *inject.Nursery
-	// cradle is what every task inherits from the nursery.
-	cradle struct {
-		maps []inject.NamedRange
-		area inject.Range
-	}
+	channel *inject.Channel // to all tasks
+	// What every task inherits from the nursery: its maps, and the scratch area, apart from them.
+	cradle *cradle
+	area   inject.Range
 	shared      sharedMemory
 	remoteCalls map[int][]fds.Remote // by pid
+	pageBytes   int64                // in all pagemaps
 	counted     int64                // remote calls that are in spans of single processes
 	result      RestoreResult
 }
@@ -165,6 +165,9 @@ func (r *restorer) close(failed error) error {
 		r.kill()
 	}
 	r.endNursery()
+	if r.channel != nil {
+		r.channel.Close()
+	}
 	for _, t := range r.tasks {
 		t.close()
 	}
@@ -185,27 +188,26 @@ func (r *restorer) close(failed error) error {
 
 // kill ends all tasks made so far and waits for them, so that their ids are free again.
 func (r *restorer) kill() {
+	if r.nursery != nil {
+		_ = unix.Kill(r.nursery.T.Tid, unix.SIGKILL)
+	}
 	for _, t := range r.tasks {
 		if t.s != nil && !t.ended {
 			_ = unix.Kill(t.s.T.Tid, unix.SIGKILL)
 		}
 	}
-	for i := len(r.tasks) - 1; i >= 0; i-- {
-		t := r.tasks[i]
-		if t.s == nil || t.ended || t.released {
-			continue
+	// A process has only ended when all its threads were waited for. This OS thread has no other children or tracees; one that is
+	// not known is of a fork that failed half way.
+	for {
+		var ws unix.WaitStatus
+		tid, err := unix.Wait4(-1, &ws, unix.WALL|unix.WNOTHREAD, nil)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return
+		case ws.Stopped():
+			_ = unix.Kill(tid, unix.SIGKILL)
 		}
-		for {
-			st, err := t.s.T.Wait()
-			if err != nil || st.Kind == inject.StopExited {
-				break
-			}
-			_ = t.s.T.Cont(0)
-		}
-	}
-	if len(r.tasks) > 0 && r.tasks[0].s != nil {
-		// the root is our child: reap it even if somebody else's trace ended first
-		_, _ = unix.Wait4(r.tasks[0].pid, nil, unix.WALL|unix.WNOHANG, nil)
 	}
 }
 

@@ -4,19 +4,16 @@ package checkpoint
 
 import (
 	"fmt"
-	"os"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
 
 // extras restores what only our own dumps know of a process.
-func (r *restorer) extras(t *task) error {
+func extras(t *task, c *calls) {
 	x := t.extra
 	if x == nil {
-		return nil
+		return
 	}
-	c := newCalls(t.s)
 	if x.THPDisable > 1 {
 		// bit 0: disabled, the others are flags, the third argument
 		c.do("transparent huge pages", unix.SYS_PRCTL, unix.PR_SET_THP_DISABLE, 1, x.THPDisable&^1, 0, 0)
@@ -39,15 +36,6 @@ func (r *restorer) extras(t *task) error {
 	if x.MDWE != 0 {
 		c.do("memory-deny-write-execute", unix.SYS_PRCTL, unix.PR_SET_MDWE, x.MDWE, 0, 0, 0)
 	}
-	if err := c.run(t.s); err != nil {
-		return err
-	}
-	if x.CoredumpFilter != nil {
-		if err := os.WriteFile(fmt.Sprintf("/proc/%d/coredump_filter", t.pid), []byte("0x"+strconv.FormatUint(uint64(*x.CoredumpFilter), 16)), 0); err != nil {
-			return fmt.Errorf("coredump_filter: %w", err)
-		}
-	}
-	return nil
 }
 
 // protectionKeys gives maps their keys again; the rights are in PKRU, a register.
@@ -82,5 +70,5 @@ func (r *restorer) protectionKeys(t *task) error {
 	for _, k := range t.extra.Keys {
 		c.do("pkey_mprotect", unix.SYS_PKEY_MPROTECT, k.Start, k.End-k.Start, uint64(prot[k.Start]), uint64(k.Key))
 	}
-	return c.run(t.s)
+	return c.run()
 }

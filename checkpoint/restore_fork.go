@@ -28,7 +28,8 @@ const cloneArgsSize = 80
 // clone3 adds a clone3 call to a batch; pid 0 takes any id.
 func clone3(b *inject.Batch, flags uint64, exitSignal unix.Signal, childTid uint64, pid int) int {
 	var a [cloneArgsSize]byte
-	binary.LittleEndian.PutUint64(a[0:], flags)
+	// CLONE_PTRACE: it is traced from the start and stops before its first instruction
+	binary.LittleEndian.PutUint64(a[0:], flags|unix.CLONE_PTRACE)
 	binary.LittleEndian.PutUint64(a[16:], childTid)
 	binary.LittleEndian.PutUint64(a[32:], uint64(exitSignal))
 	if pid > 0 {
@@ -52,7 +53,8 @@ func pidError(pid int, err error) error {
 	return fmt.Errorf("creating pid %d: %w", pid, err)
 }
 
-// fork creates all processes, each in its session and process group, stopped and with nothing of its own yet.
+// fork creates all processes, each in its session and process group, stopped and with nothing of its own yet but the
+// memory that it shares with its parent copy-on-write.
 func (r *restorer) fork() error {
 	if err := r.spawn(); err != nil {
 		return err
@@ -66,71 +68,20 @@ func (r *restorer) fork() error {
 		return err
 	}
 	root := r.tasks[0]
-	if root.s, err = r.clone(r.nursery.Session, unix.CLONE_PARENT, root.pid); err != nil {
+	m := &midwife{r: r, helpers: map[int]*inject.Session{}, cradles: map[int]*cradle{}}
+	defer m.end()
+	if err := m.fork(r.nursery.Session, []birth{{op: birthSibling, pid: root.pid}}); err != nil {
 		return err
 	}
 	r.result.RootPid = root.pid
 	r.result.Processes = len(r.tasks)
 	r.endNursery()
-	helpers := map[int]*inject.Session{}
-	defer func() {
-		for _, h := range helpers {
-			_ = unix.Kill(h.T.Tid, unix.SIGKILL)
-			_, _ = h.T.Wait()
-			h.Close()
-		}
-	}()
-	session := func(pid int) *inject.Session {
-		if h := helpers[pid]; h != nil {
-			return h
-		}
-		if t := r.byPid[pid]; t != nil {
-			return t.s
-		}
-		return nil
-	}
-	for _, st := range steps {
-		by := session(st.by)
-		if by == nil {
-			return fmt.Errorf("pid %d has no creator: %w", st.by, ErrImage)
-		}
-		var err error
-		switch st.op {
-		case birthFork, birthSibling:
-			var flags uint64
-			if st.op == birthSibling {
-				flags = unix.CLONE_PARENT
-			}
-			if p, c := r.byPid[st.by], r.byPid[st.pid]; p != nil && c != nil && sharesFiles(p, c) {
-				flags |= unix.CLONE_FILES
-			}
-			var s *inject.Session
-			if s, err = r.clone(by, flags, st.pid); err != nil {
-				return err
-			}
-			if t := r.byPid[st.pid]; t != nil {
-				t.s = s
-			} else {
-				helpers[st.pid] = s
-			}
-		case birthSetsid:
-			_, err = one(by, unix.SYS_SETSID)
-		case birthSetpgid:
-			_, err = one(by, unix.SYS_SETPGID, 0, uint64(st.pid))
-		case birthSubreaper:
-			_, err = one(by, unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER, 1)
-		case birthUnreap:
-			_, err = one(by, unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER, 0)
-		case birthEnd:
-			if err = exit(by, 0); err == nil {
-				delete(helpers, st.by)
-				by.Close()
-				_, err = one(session(st.pid), unix.SYS_WAIT4, uint64(by.T.Tid), 0, unix.WALL, 0)
-			}
-		}
+	for len(steps) > 0 {
+		n, err := m.step(steps)
 		if err != nil {
-			return fmt.Errorf("pid %d: session or process group: %w", st.by, err)
+			return err
 		}
+		steps = steps[n:]
 	}
 	for _, t := range r.tasks {
 		if t.s == nil {
@@ -144,6 +95,166 @@ func (r *restorer) fork() error {
 		return err
 	}
 	return r.hook(ActionPostSetupNamespaces, root.pid)
+}
+
+// midwife carries the plan of births out.
+type midwife struct {
+	r       *restorer
+	helpers map[int]*inject.Session // tasks that are only there for the births of others
+	cradles map[int]*cradle         // what those were born with
+}
+
+func (m *midwife) end() {
+	for _, h := range m.helpers {
+		_ = unix.Kill(h.T.Tid, unix.SIGKILL)
+		_, _ = h.T.Wait()
+		h.Close()
+	}
+}
+
+func (m *midwife) session(pid int) *inject.Session {
+	if h := m.helpers[pid]; h != nil {
+		return h
+	}
+	if t := m.r.byPid[pid]; t != nil {
+		return t.s
+	}
+	return nil
+}
+
+// step takes the first step, or several at once if they are forks by the same task, and returns how many.
+func (m *midwife) step(steps []birth) (int, error) {
+	st := steps[0]
+	by := m.session(st.by)
+	if by == nil {
+		return 0, fmt.Errorf("pid %d has no creator: %w", st.by, ErrImage)
+	}
+	var err error
+	switch st.op {
+	case birthFork, birthSibling:
+		n := 1
+		for n < len(steps) && n < forksAtOnce && steps[n].by == st.by && (steps[n].op == birthFork || steps[n].op == birthSibling) {
+			n++
+		}
+		if p := m.r.byPid[st.by]; p != nil && m.helpers[st.by] == nil {
+			if err := m.r.beforeFork(p, steps[:n]); err != nil {
+				return 0, fmt.Errorf("%v: %w", p, err)
+			}
+		}
+		return n, m.fork(by, steps[:n])
+	case birthSetsid:
+		_, err = one(by, unix.SYS_SETSID)
+	case birthSetpgid:
+		_, err = one(by, unix.SYS_SETPGID, 0, uint64(st.pid))
+	case birthSubreaper:
+		_, err = one(by, unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER, 1)
+	case birthUnreap:
+		_, err = one(by, unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER, 0)
+	case birthEnd:
+		if err = exit(by, 0); err == nil {
+			delete(m.helpers, st.by)
+			by.Close()
+			_, err = one(m.session(st.pid), unix.SYS_WAIT4, uint64(by.T.Tid), 0, unix.WALL, 0)
+		}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("pid %d: session or process group: %w", st.by, err)
+	}
+	return 1, nil
+}
+
+// forksAtOnce bounds the forks in one batch.
+const forksAtOnce = 256
+
+// fork lets a task make children, or siblings, with given ids; a negative number takes any.
+func (m *midwife) fork(by *inject.Session, births []birth) error {
+	b := by.NewBatch()
+	for _, st := range births {
+		m.r.addFork(b, st)
+	}
+	if err := by.Run(b); err != nil {
+		return err
+	}
+	var first error
+	for i, st := range births {
+		span := m.r.tl.Begin(stage.Fork, max(st.pid, 0))
+		tid, err := b.Result(i)
+		if errors.Is(err, unix.EEXIST) && ending(st.pid) {
+			tid, err = m.r.forkLater(by, st)
+		}
+		if err == nil {
+			err = m.born(by, st, int(tid))
+		} else {
+			err = pidError(st.pid, err)
+		}
+		span.End()
+		// those after it exist too: they are kept, to be ended
+		if err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// born keeps a new task.
+func (m *midwife) born(by *inject.Session, st birth, tid int) error {
+	s, err := by.Child(tid)
+	if err != nil {
+		return err
+	}
+	born := m.r.cradle
+	p := m.r.byPid[st.by]
+	switch {
+	case m.helpers[st.by] != nil:
+		born, p = m.cradles[st.by], nil
+	case p != nil && p.mapped:
+		born = p.bequest()
+	case p != nil:
+		born = p.cradle
+	}
+	t := m.r.byPid[st.pid]
+	if t == nil {
+		m.helpers[st.pid], m.cradles[st.pid] = s, born
+		return nil
+	}
+	t.s = s
+	t.numbers, t.cradle = &numbers{}, born
+	t.numbers.take(m.r.channel.Remote)
+	if p != nil && st.op == birthFork {
+		if sharesFiles(p, t) {
+			t.numbers = p.numbers
+		}
+		if p.mapped {
+			t.keep(p)
+		}
+	}
+	return nil
+}
+
+func (r *restorer) addFork(b *inject.Batch, st birth) {
+	flags, sig := uint64(0), unix.SIGCHLD
+	if st.op == birthSibling {
+		flags, sig = unix.CLONE_PARENT, 0
+	} else if p, c := r.byPid[st.by], r.byPid[st.pid]; p != nil && c != nil && sharesFiles(p, c) {
+		flags = unix.CLONE_FILES
+	}
+	clone3(b, flags, sig, 0, st.pid)
+}
+
+// forkLater forks again until an id is free whose last owner has ended but was not waited for yet: a tree that is
+// restored right after its dump is still being reaped.
+func (r *restorer) forkLater(by *inject.Session, st birth) (uint64, error) {
+	for until := time.Now().Add(reapTime); ; time.Sleep(time.Millisecond) {
+		b := by.NewBatch()
+		r.addFork(b, st)
+		if err := by.Run(b); err != nil {
+			return 0, err
+		}
+		tid, err := b.Result(0)
+		if !errors.Is(err, unix.EEXIST) || !ending(st.pid) || time.Now().After(until) {
+			return tid, err
+		}
+	}
 }
 
 func sharesFiles(a, b *task) bool {
@@ -168,28 +279,13 @@ func (r *restorer) spawn() error {
 		if err != nil {
 			return err
 		}
-		r.nursery = n
-		r.cradle.maps, r.cradle.area = n.Maps, n.Whole()
+		r.nursery, r.area, r.cradle = n, n.Whole(), &cradle{maps: n.Maps}
 		if !ids[n.T.Tid] {
-			return nil
+			return r.openChannel()
 		}
 		r.endNursery()
 		if try == 100 {
 			return fmt.Errorf("no process id is free beside those of the tree")
-		}
-	}
-}
-
-// clone lets a process make a child (or, with CLONE_PARENT, a sibling) with a given id. An id whose last owner has
-// ended but was not waited for yet is waited for: a tree that is restored right after its dump is still being reaped.
-func (r *restorer) clone(by *inject.Session, flags uint64, pid int) (*inject.Session, error) {
-	if r.byPid[pid] != nil { // not one that is there only for the fork
-		defer r.tl.Begin(stage.Fork, pid).End()
-	}
-	for until := time.Now().Add(reapTime); ; time.Sleep(time.Millisecond) {
-		s, err := r.cloneOnce(by, flags, pid)
-		if !errors.Is(err, unix.EEXIST) || !ending(pid) || time.Now().After(until) {
-			return s, err
 		}
 	}
 }
@@ -207,28 +303,6 @@ func ending(pid int) bool {
 	return i >= 0 && bytes.HasPrefix(b[i:], []byte(") Z"))
 }
 
-func (r *restorer) cloneOnce(by *inject.Session, flags uint64, pid int) (*inject.Session, error) {
-	sig := unix.SIGCHLD
-	if flags&unix.CLONE_PARENT != 0 {
-		sig = 0
-	}
-	b := by.NewBatch()
-	by.Born = nil
-	i := clone3(b, flags, sig, 0, pid)
-	if err := by.Run(b); err != nil {
-		return nil, err
-	}
-	if _, err := b.Result(i); err != nil {
-		return nil, pidError(pid, err)
-	}
-	if len(by.Born) != 1 {
-		return nil, fmt.Errorf("pid %d was created, but did not stop", pid)
-	}
-	t := by.Born[0]
-	by.Born = nil
-	return by.Child(t, t.Tid)
-}
-
 // one makes a single remote call.
 func one(s *inject.Session, nr uintptr, args ...uint64) (uint64, error) {
 	b := s.NewBatch()
@@ -238,6 +312,41 @@ func one(s *inject.Session, nr uintptr, args ...uint64) (uint64, error) {
 	}
 	return b.Result(i)
 }
+
+// openChannel makes the way for descriptors, at a number that no process needs.
+func (r *restorer) openChannel() error {
+	used := numbers{}
+	highest := 0
+	for _, t := range r.tasks {
+		if t.dead {
+			continue
+		}
+		table, err := r.files.Table(t.ids.GetFilesId())
+		if err != nil {
+			return err
+		}
+		for _, e := range table {
+			used.take(e.FD)
+			highest = max(highest, e.FD)
+		}
+	}
+	// Room for all numbers and for the files of maps. Every task gets its own limits back.
+	var lim unix.Rlimit
+	if err := unix.Prlimit(r.nursery.T.Tid, unix.RLIMIT_NOFILE, nil, &lim); err != nil {
+		return fmt.Errorf("limit of open files: %w", err)
+	}
+	lim.Max = max(lim.Max, uint64(highest)+extraDescriptors)
+	lim.Cur = lim.Max
+	if err := unix.Prlimit(r.nursery.T.Tid, unix.RLIMIT_NOFILE, &lim, nil); err != nil {
+		r.log.Warn("the limit of open files can't be raised", "to", lim.Max, "err", err)
+	}
+	var err error
+	r.channel, err = r.nursery.OpenChannel(used.next())
+	return err
+}
+
+// extraDescriptors is how many descriptors a task may need beyond its own while it is being restored.
+const extraDescriptors = 4096
 
 // exit lets a process end by itself.
 func exit(s *inject.Session, status int) error {

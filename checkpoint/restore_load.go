@@ -34,10 +34,18 @@ type task struct {
 	ended   bool      // it has
 	stopped bool
 
-	s        *inject.Session
-	table    []fds.Entry
-	lent     map[fileKey]int // what its maps are of: descriptors in the task while it is being mapped
-	released bool
+	pagemap *image.Pagemap // nil: no pages
+
+	s          *inject.Session
+	table      []fds.Entry
+	numbers    *numbers            // shared by the processes that share a table (CLONE_FILES)
+	lent       map[fileKey]int     // what its maps are of: descriptors in the task while it is being mapped
+	cradle     *cradle             // what it was born with
+	kernelMaps []inject.NamedRange // the vDSO and its data, where they are now
+	kept       []kept              // what of that it keeps: memory shared copy-on-write with its parent
+	mapped     bool                // its maps are there
+	filled     bool                // and its pages
+	released   bool
 }
 
 // thread is one thread of a process that is being restored.
@@ -107,7 +115,7 @@ func (r *restorer) load() error {
 		return err
 	}
 	r.markInherited()
-	return nil
+	return r.loadPagemaps()
 }
 
 // refuseOptions answers to what a later version will do.

@@ -45,7 +45,7 @@ func eachOptional[M any, P interface {
 }
 
 // remotes makes the calls that only a process itself can make on its descriptors.
-func (r *restorer) remotes(t *task) error {
+func (r *restorer) remotes(t *task, c *calls) error {
 	if r.remoteCalls == nil {
 		var procs []fds.Process
 		for _, t := range r.tasks {
@@ -58,19 +58,15 @@ func (r *restorer) remotes(t *task) error {
 			return err
 		}
 	}
-	c := newCalls(t.s)
 	for _, call := range r.remoteCalls[t.pid] {
 		args := call.Args
 		if len(call.Data) > 0 {
 			args[call.DataArg] = c.Data(call.Data)
 		}
 		c.do(call.What, call.Nr, args[:]...)
-		if c.Room() < 4096 {
-			if err := c.run(t.s); err != nil {
-				return err
-			}
-			c = newCalls(t.s)
+		if err := c.more(); err != nil {
+			return err
 		}
 	}
-	return c.run(t.s)
+	return nil
 }

@@ -3,10 +3,11 @@
 package checkpoint
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math/bits"
-	"os"
+	"slices"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/vma"
 	"golang.org/x/sys/unix"
@@ -18,48 +19,75 @@ import (
 
 // memory gives each process its address space: nothing of the nursery's but the vDSO, every map at its place, empty.
 func (r *restorer) memory() error {
-	return r.each(stage.Memory, r.addressSpace)
+	return r.each(stage.Memory, func(t *task) error {
+		if t.mapped {
+			return nil
+		}
+		return r.addressSpace(t)
+	})
+}
+
+// cradle is the address space that a process is born with, apart from the scratch area.
+type cradle struct {
+	maps []inject.NamedRange
 }
 
 func (r *restorer) addressSpace(t *task) error {
-	p, err := r.passage(t)
+	c := newCalls(t.s)
+	borrowed, err := r.lendFiles(t, c)
 	if err != nil {
 		return err
 	}
-	if err := r.clearOut(t); err != nil {
-		return fmt.Errorf("unmapping: %w", err)
-	}
-	if err := r.placeVDSO(t); err != nil {
+	r.clearOut(t, c)
+	if err := r.placeVDSO(t, c); err != nil {
 		return err
 	}
-	if err := r.lendFiles(t, p); err != nil {
+	if err := r.mapAll(t, c); err != nil {
 		return err
 	}
-	if err := r.mapAll(t); err != nil {
+	if err := r.dropStale(t, c); err != nil {
 		return err
 	}
-	return r.returnFiles(t, p)
+	c.giveBack(t.numbers, borrowed...)
+	if err := c.run(); err != nil {
+		return err
+	}
+	t.mapped = true
+	return nil
 }
 
-// clearOut unmaps what was the nursery's, except the scratch area and what the kernel gave it.
-func (r *restorer) clearOut(t *task) error {
-	b := t.s.NewBatch()
-	for _, m := range r.cradle.maps {
-		if m.Name != "" && m.Name[0] == '[' && m.Name != "[stack]" && m.Name != "[heap]" {
-			continue
+// clearOut unmaps what a process was born with, except the scratch area, what the kernel gave it and what it keeps.
+func (r *restorer) clearOut(t *task, c *calls) {
+	keep := []inject.Range{r.area}
+	var end uint64
+	for _, m := range t.cradle.maps {
+		switch {
+		case slices.Contains(kernelMaps, m.Name):
+			keep = append(keep, m.Range)
+		case m.Name != "[vsyscall]":
+			end = max(end, m.End)
 		}
-		b.Call(unix.SYS_MUNMAP, m.Start, m.End-m.Start)
 	}
-	return run(t.s, b)
+	for _, k := range t.kept {
+		keep = append(keep, k.Range)
+	}
+	slices.SortFunc(keep, func(a, b inject.Range) int { return cmp.Compare(a.Start, b.Start) })
+	var at uint64
+	for _, k := range append(keep, inject.Range{Start: end, End: end}) {
+		if k.Start > at {
+			c.doAt("unmapping", at, unix.SYS_MUNMAP, at, k.Start-at)
+		}
+		at = max(at, k.End)
+	}
 }
 
 // kernelMaps are the special mappings in the order in which the kernel lays them.
 var kernelMaps = []string{"[vvar]", "[vvar_vclock]", "[vdso]"}
 
 // placeVDSO moves the vDSO and its data pages to where the process had them.
-func (r *restorer) placeVDSO(t *task) error {
+func (r *restorer) placeVDSO(t *task, c *calls) error {
 	old := map[string]inject.Range{}
-	for _, m := range r.cradle.maps {
+	for _, m := range t.cradle.maps {
 		old[m.Name] = m.Range
 	}
 	var first, last uint64
@@ -76,14 +104,13 @@ func (r *restorer) placeVDSO(t *task) error {
 			vdso = inject.Range{Start: v.GetStart(), End: v.GetEnd()}
 		}
 	}
-	b := t.s.NewBatch()
 	if first == 0 {
 		for _, n := range kernelMaps {
 			if m, ok := old[n]; ok {
-				b.Call(unix.SYS_MUNMAP, m.Start, m.End-m.Start)
+				c.doAt("unmapping", m.Start, unix.SYS_MUNMAP, m.Start, m.End-m.Start)
 			}
 		}
-		return run(t.s, b)
+		return nil
 	}
 	have := old["[vdso]"]
 	if vdso.End-vdso.Start != have.End-have.Start {
@@ -100,6 +127,13 @@ func (r *restorer) placeVDSO(t *task) error {
 	if lo+shift != first || have.End+shift != last {
 		return fmt.Errorf("its vDSO and vvar lie at %#x-%#x, this kernel's would at %#x-%#x: restoring on another kernel is %w yet", first, last, lo+shift, have.End+shift, ErrNotSupported)
 	}
+	defer func() {
+		for _, n := range kernelMaps {
+			if m, ok := old[n]; ok {
+				t.kernelMaps = append(t.kernelMaps, inject.NamedRange{Range: m, Name: n})
+			}
+		}
+	}()
 	if shift == 0 {
 		return nil
 	}
@@ -118,12 +152,9 @@ func (r *restorer) placeVDSO(t *task) error {
 			if !ok {
 				continue
 			}
-			b.Call(unix.SYS_MREMAP, m.Start, m.End-m.Start, m.End-m.Start, unix.MREMAP_MAYMOVE|unix.MREMAP_FIXED, m.Start+h)
+			c.doAt("moving the vDSO", m.Start, unix.SYS_MREMAP, m.Start, m.End-m.Start, m.End-m.Start, unix.MREMAP_MAYMOVE|unix.MREMAP_FIXED, m.Start+h)
 			old[n] = inject.Range{Start: m.Start + h, End: m.End + h}
 		}
-	}
-	if err := run(t.s, b); err != nil {
-		return fmt.Errorf("moving the vDSO to %#x: %w", vdso.Start, err)
 	}
 	return nil
 }
@@ -134,10 +165,10 @@ func (r *restorer) freeRange(t *task, size uint64) (uint64, error) {
 	for _, v := range t.mm.Vmas {
 		used = append(used, inject.Range{Start: v.GetStart(), End: v.GetEnd()})
 	}
-	for _, m := range r.cradle.maps {
+	for _, m := range t.cradle.maps {
 		used = append(used, m.Range)
 	}
-	used = append(used, r.cradle.area)
+	used = append(used, r.area)
 	return inject.Hole(used, size)
 }
 
@@ -161,8 +192,9 @@ type fileKey struct {
 	flags int
 }
 
-// lendFiles gives the process a descriptor of each file that it maps, and of the objects of its shared memory.
-func (r *restorer) lendFiles(t *task, p *inject.Passage) error {
+// lendFiles gives the process a descriptor of each file that it maps, and of the objects of its shared memory, and
+// returns their numbers.
+func (r *restorer) lendFiles(t *task, c *calls) ([]int, error) {
 	t.lent = map[fileKey]int{}
 	var keys []fileKey
 	var own []int
@@ -177,47 +209,26 @@ func (r *restorer) lendFiles(t *task, p *inject.Passage) error {
 		}
 		fd, err := r.files.OpenMapped(id, flags)
 		if err != nil {
-			return fmt.Errorf("map %#x-%#x: %w", v.GetStart(), v.GetEnd(), err)
+			return nil, fmt.Errorf("map %#x-%#x: %w", v.GetStart(), v.GetEnd(), err)
 		}
 		t.lent[k] = -1
 		keys, own = append(keys, k), append(own, fd)
 	}
 	objects, err := r.sharedObjects(t)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, o := range objects {
 		keys, own = append(keys, o.key()), append(own, int(o.file.Fd()))
 	}
-	if len(own) == 0 {
-		return nil
-	}
-	got, err := borrow(p, own)
+	got, err := c.pass(r.channel, t.numbers, own, true)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for i, k := range keys {
 		t.lent[k] = got[i]
 	}
-	return nil
-}
-
-// returnFiles closes them again, and the socket by which they came.
-func (r *restorer) returnFiles(t *task, p *inject.Passage) error {
-	b := t.s.NewBatch()
-	for _, fd := range t.lent {
-		b.Call(unix.SYS_CLOSE, uint64(fd))
-		if b.Room() < 4096 {
-			if err := run(t.s, b); err != nil {
-				return err
-			}
-			b = t.s.NewBatch()
-		}
-	}
-	if err := run(t.s, b); err != nil {
-		return err
-	}
-	return p.Close()
+	return got, nil
 }
 
 // regular tells whether a map is to be made: not the vDSO, vvar and vsyscall.
@@ -226,48 +237,35 @@ func regular(v *vma.VmaEntry) bool {
 }
 
 // mapAll makes the maps. Where pages will be read into, a map is writable until then.
-func (r *restorer) mapAll(t *task) error {
-	b := t.s.NewBatch()
-	var what []*vma.VmaEntry
-	flush := func() error {
-		if b.Len() == 0 {
-			return nil
-		}
-		if err := t.s.Run(b); err != nil {
-			return err
-		}
-		for i, v := range what {
-			if a, err := b.Result(i); err != nil {
-				return fmt.Errorf("map %#x-%#x: %w", v.GetStart(), v.GetEnd(), err)
-			} else if a != v.GetStart() {
-				return fmt.Errorf("map %#x-%#x: landed at %#x", v.GetStart(), v.GetEnd(), a)
-			}
-		}
-		b, what = t.s.NewBatch(), nil
-		return nil
-	}
-	for _, v := range t.mm.Vmas {
+func (r *restorer) mapAll(t *task, c *calls) error {
+	for i, v := range t.mm.Vmas {
 		if !regular(v) {
 			continue
 		}
-		if b.Room() < 4096 {
-			if err := flush(); err != nil {
-				return err
+		if err := c.more(); err != nil {
+			return err
+		}
+		if k := t.keptOf(i); k != nil {
+			if k.End < v.GetEnd() {
+				c.doAt("growing the map", v.GetStart(), unix.SYS_MREMAP, v.GetStart(), k.End-v.GetStart(), v.GetEnd()-v.GetStart(), 0)
 			}
+			continue
 		}
 		if v.GetStatus()&image.VMASysVIPC != 0 {
+			if err := c.run(); err != nil {
+				return err
+			}
 			if err := r.attachSysV(t, v); err != nil {
 				return err
 			}
 			continue
 		}
-		r.mapOne(t, b, v)
-		what = append(what, v)
+		r.mapOne(t, c, v)
 	}
-	return flush()
+	return nil
 }
 
-func (r *restorer) mapOne(t *task, b *inject.Batch, v *vma.VmaEntry) {
+func (r *restorer) mapOne(t *task, c *calls, v *vma.VmaEntry) {
 	prot, size := uint64(v.GetProt()), v.GetEnd()-v.GetStart()
 	flags := uint64(v.GetFlags())&(unix.MAP_PRIVATE|unix.MAP_SHARED|unix.MAP_GROWSDOWN|unix.MAP_HUGETLB|unix.MAP_NORESERVE|0x3f<<26) | unix.MAP_FIXED_NOREPLACE
 	fd, off := ^uint64(0), uint64(0)
@@ -287,35 +285,14 @@ func (r *restorer) mapOne(t *task, b *inject.Batch, v *vma.VmaEntry) {
 	if v.GetFlags()&unix.MAP_PRIVATE != 0 {
 		prot |= unix.PROT_WRITE | unix.PROT_READ
 	}
-	b.Call(unix.SYS_MMAP, v.GetStart(), size, prot, flags, fd, off)
+	c.doAt("mapping", v.GetStart(), unix.SYS_MMAP, v.GetStart(), size, prot, flags, fd, off)
 }
 
 // finishMaps is for when the pages are in: protections, advices, names, locks.
-func (r *restorer) finishMaps(t *task) error {
-	b := t.s.NewBatch()
-	var what []string
-	flush := func() error {
-		if b.Len() == 0 {
-			return nil
-		}
-		if err := t.s.Run(b); err != nil {
-			return err
-		}
-		for i, w := range what {
-			if _, err := b.Result(i); err != nil && w != "" {
-				return fmt.Errorf("%s: %w", w, err)
-			}
-		}
-		b, what = t.s.NewBatch(), nil
-		return nil
-	}
-	add := func(w string, nr uintptr, args ...uint64) error {
-		b.Call(nr, args...)
-		what = append(what, w)
-		if b.Room() < 4096 {
-			return flush()
-		}
-		return nil
+func (r *restorer) finishMaps(t *task, c *calls) error {
+	add := func(w string, at uint64, nr uintptr, args ...uint64) error {
+		c.doAt(w, at, nr, args...)
+		return c.more()
 	}
 	for _, v := range t.mm.Vmas {
 		if !regular(v) {
@@ -324,53 +301,53 @@ func (r *restorer) finishMaps(t *task) error {
 		start, size := v.GetStart(), v.GetEnd()-v.GetStart()
 		rw := uint32(unix.PROT_READ | unix.PROT_WRITE)
 		if v.GetFlags()&unix.MAP_PRIVATE != 0 && v.GetProt()&rw != rw {
-			if err := add(fmt.Sprintf("protecting %#x", start), unix.SYS_MPROTECT, start, size, uint64(v.GetProt())); err != nil {
+			if err := add("protecting", start, unix.SYS_MPROTECT, start, size, uint64(v.GetProt())); err != nil {
 				return err
 			}
 		}
 		for m := v.GetMadv(); m != 0; m &= m - 1 {
-			if err := add(fmt.Sprintf("madvise %#x", start), unix.SYS_MADVISE, start, size, uint64(bits.TrailingZeros64(m))); err != nil {
+			if err := add("madvise", start, unix.SYS_MADVISE, start, size, uint64(bits.TrailingZeros64(m))); err != nil {
 				return err
 			}
 		}
 	}
 	if x := t.extra; x != nil {
 		for _, n := range x.Names {
-			if err := add("", unix.SYS_PRCTL, unix.PR_SET_VMA, unix.PR_SET_VMA_ANON_NAME, n.Start, n.End-n.Start, b.String(n.Name)); err != nil {
+			if err := add("", 0, unix.SYS_PRCTL, unix.PR_SET_VMA, unix.PR_SET_VMA_ANON_NAME, n.Start, n.End-n.Start, c.String(n.Name)); err != nil {
 				return err
 			}
 		}
 		for _, m := range x.Madvise {
-			if err := add(fmt.Sprintf("madvise %#x", m.Start), unix.SYS_MADVISE, m.Start, m.End-m.Start, uint64(m.Advice)); err != nil {
+			if err := add("madvise", m.Start, unix.SYS_MADVISE, m.Start, m.End-m.Start, uint64(m.Advice)); err != nil {
 				return err
 			}
 		}
 		for _, g := range x.Guards {
-			if err := add(fmt.Sprintf("guard pages at %#x", g.Start), unix.SYS_MADVISE, g.Start, g.End-g.Start, madvGuardInstall); err != nil {
+			if err := add("guard pages", g.Start, unix.SYS_MADVISE, g.Start, g.End-g.Start, madvGuardInstall); err != nil {
 				return err
 			}
 		}
 		for _, l := range x.LockOnFault {
-			if err := add(fmt.Sprintf("locking %#x", l.Start), unix.SYS_MLOCK2, l.Start, l.End-l.Start, unix.MLOCK_ONFAULT); err != nil {
+			if err := add("locking", l.Start, unix.SYS_MLOCK2, l.Start, l.End-l.Start, unix.MLOCK_ONFAULT); err != nil {
 				return err
 			}
 		}
 	}
 	for _, v := range t.mm.Vmas {
 		if regular(v) && v.GetFlags()&unix.MAP_LOCKED != 0 && !t.onFault(v.GetStart()) {
-			if err := add(fmt.Sprintf("locking %#x", v.GetStart()), unix.SYS_MLOCK, v.GetStart(), v.GetEnd()-v.GetStart()); err != nil {
+			if err := add("locking", v.GetStart(), unix.SYS_MLOCK, v.GetStart(), v.GetEnd()-v.GetStart()); err != nil {
 				return err
 			}
 		}
 	}
 	if x := t.extra; x != nil {
 		for _, g := range x.Sealed {
-			if err := add(fmt.Sprintf("sealing %#x", g.Start), sysMseal, g.Start, g.End-g.Start, 0); err != nil {
+			if err := add("sealing", g.Start, sysMseal, g.Start, g.End-g.Start, 0); err != nil {
 				return err
 			}
 		}
 	}
-	return flush()
+	return nil
 }
 
 // Numbers newer than the library's.
@@ -397,36 +374,8 @@ func within(list []ExtraRange, addr uint64) bool {
 	return false
 }
 
-// run makes the calls of a batch; the first one that fails is the error.
-func run(s *inject.Session, b *inject.Batch) error {
-	if b.Len() == 0 {
-		return nil
-	}
-	if err := s.Run(b); err != nil {
-		return err
-	}
-	for i := 0; i < b.Len(); i++ {
-		if _, err := b.Result(i); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// describeProgram sets what /proc/PID shows of the program: PR_SET_MM_MAP.
-func (r *restorer) describeProgram(t *task) error {
-	fd, err := r.files.OpenMapped(t.mm.GetExeFileId(), os.O_RDONLY)
-	if err != nil {
-		return fmt.Errorf("its program: %w", err)
-	}
-	p, err := r.passage(t)
-	if err != nil {
-		return err
-	}
-	got, err := borrow(p, []int{fd})
-	if err != nil {
-		return err
-	}
+// describeProgram sets what /proc/PID shows of the program: PR_SET_MM_MAP. exe is a descriptor of its file.
+func describeProgram(t *task, c *calls, exe int) {
 	// struct prctl_mm_map
 	m := make([]byte, 0, 104)
 	for _, v := range []*uint64{
@@ -439,17 +388,8 @@ func (r *restorer) describeProgram(t *task) error {
 	for _, w := range t.mm.MmSavedAuxv {
 		auxv = binary.LittleEndian.AppendUint64(auxv, w)
 	}
-	b := t.s.NewBatch()
-	m = binary.LittleEndian.AppendUint64(m, b.Data(auxv))
+	m = binary.LittleEndian.AppendUint64(m, c.Data(auxv))
 	m = binary.LittleEndian.AppendUint32(m, uint32(len(auxv)))
-	m = binary.LittleEndian.AppendUint32(m, uint32(got[0]))
-	i := b.Call(unix.SYS_PRCTL, unix.PR_SET_MM, unix.PR_SET_MM_MAP, b.Data(m), uint64(len(m)), 0)
-	b.Call(unix.SYS_CLOSE, uint64(got[0]))
-	if err := t.s.Run(b); err != nil {
-		return err
-	}
-	if _, err := b.Result(i); err != nil {
-		return fmt.Errorf("setting its code, data, stack, arguments and program file: %w", err)
-	}
-	return p.Close()
+	m = binary.LittleEndian.AppendUint32(m, uint32(exe))
+	c.do("setting its code, data, stack, arguments and program file", unix.SYS_PRCTL, unix.PR_SET_MM, unix.PR_SET_MM_MAP, c.Data(m), uint64(len(m)), 0)
 }

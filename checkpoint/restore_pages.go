@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -21,10 +20,8 @@ const (
 	readMax = 64 << 20
 )
 
-// pages lets every process read its pages from the image into its maps, then gives the maps their protections.
-func (r *restorer) pages() error {
-	total := r.result.Bytes // shared memory is in already
-	maps := make(map[*task]*image.Pagemap, len(r.tasks))
+// loadPagemaps reads and checks where the pages of all processes are.
+func (r *restorer) loadPagemaps() error {
 	for _, t := range r.tasks {
 		if t.dead {
 			continue
@@ -39,28 +36,33 @@ func (r *restorer) pages() error {
 		if err := t.checkPagemap(pm); err != nil {
 			return err
 		}
-		maps[t] = pm
+		t.pagemap = pm
 		for _, e := range pm.Entries {
 			if e.Offset != image.NoData {
-				total += int64(e.Pages) * image.PageSize
+				r.pageBytes += int64(e.Pages) * image.PageSize
 			}
 		}
 	}
-	if err := r.each(stage.Pages, func(t *task) error {
-		if pm := maps[t]; pm != nil {
-			if err := r.readPages(t, pm, total); err != nil {
-				return err
-			}
+	return nil
+}
+
+// pages lets every process read its pages from the image into its maps, then gives the maps their protections.
+func (r *restorer) pages() error {
+	err := r.each(stage.Pages, func(t *task) error {
+		c := newCalls(t.s)
+		if err := r.readPages(t, c); err != nil {
+			return err
 		}
-		if err := r.finishMaps(t); err != nil {
+		if err := r.finishMaps(t, c); err != nil {
+			return err
+		}
+		if err := c.run(); err != nil {
 			return err
 		}
 		return r.protectionKeys(t)
-	}); err != nil {
-		return err
-	}
+	})
 	r.result.Pages = r.result.Bytes / image.PageSize
-	return nil
+	return err
 }
 
 // checkPagemap makes sure that pages go nowhere but into the process' own private maps.
@@ -82,128 +84,109 @@ func (t *task) checkPagemap(pm *image.Pagemap) error {
 	return nil
 }
 
-// readPages fills the maps of one process.
-func (r *restorer) readPages(t *task, pm *image.Pagemap, total int64) error {
-	type source struct {
-		level int
-		id    uint32
-	}
-	var files []*os.File
-	defer func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}()
-	var order []source
-	index := map[source]int{}
-	for i := range pm.Entries {
-		e := &pm.Entries[i]
-		k := source{e.Level, e.PagesID}
-		if _, ok := index[k]; ok || e.Offset == image.NoData {
-			continue
-		}
-		f, err := r.images.Pages(e)
-		if err != nil {
-			return err
-		}
-		files = append(files, f)
-		index[k] = len(order)
-		order = append(order, k)
-	}
-	if len(files) == 0 {
+// pageSource is a pages file.
+type pageSource struct {
+	level int
+	id    uint32
+}
+
+// pageReader adds the reading of pages to a batch, neighbours in one call.
+type pageReader struct {
+	r       *restorer
+	c       *calls
+	fds     map[pageSource]int
+	from    pageSource
+	at      int64 // where in the file the call reads
+	size    int64
+	iov     []byte
+	pending int64 // bytes in the batch
+}
+
+// readPages fills the maps of one process. The last part may still be in the batch when it returns.
+func (r *restorer) readPages(t *task, c *calls) error {
+	if t.pagemap == nil || t.filled {
 		return nil
 	}
-	p, err := r.passage(t)
-	if err != nil {
-		return err
-	}
-	own := make([]int, len(files))
-	for i, f := range files {
-		own[i] = int(f.Fd())
-	}
-	fds, err := borrow(p, own)
-	if err != nil {
-		return err
-	}
+	t.filled = true
+	p := &pageReader{r: r, c: c, fds: map[pageSource]int{}}
 	skip := t.kernelRanges()
-	var iov []byte
-	var at, next, size int64
-	var from int
-	b := t.s.NewBatch()
-	var want []int64
-	run := func() error {
-		if b.Len() == 0 {
-			return nil
-		}
-		if err := t.s.Run(b); err != nil {
-			return err
-		}
-		for i, n := range want {
-			got, err := b.Result(i)
-			if err == nil && int64(got) != n {
-				err = fmt.Errorf("%d bytes instead of %d", got, n)
-			}
-			if err != nil {
-				return fmt.Errorf("reading pages: %w", err)
-			}
-			r.result.Bytes += n
-		}
-		if r.opts.Progress != nil {
-			r.opts.Progress(r.result.Bytes, total)
-		}
-		b, want = t.s.NewBatch(), nil
-		return nil
-	}
-	flush := func() error {
-		if size == 0 {
-			return nil
-		}
-		b.Call(unix.SYS_PREADV, uint64(fds[from]), b.Data(iov), uint64(len(iov)/16), uint64(at), 0)
-		want = append(want, size)
-		iov, size = iov[:0], 0
-		if len(want) == 16 || b.Room() < iovMax*16+4096 {
-			return run()
-		}
-		return nil
-	}
-	for i := range pm.Entries {
-		e := &pm.Entries[i]
+	for i := range t.pagemap.Entries {
+		e := &t.pagemap.Entries[i]
 		if e.Offset == image.NoData || skip(e.Start) {
 			continue
 		}
-		src := index[source{e.Level, e.PagesID}]
-		for done := uint64(0); done < e.Pages*image.PageSize; {
-			n := min(e.Pages*image.PageSize-done, readMax)
-			off := e.Offset + int64(done)
-			if size > 0 && (src != from || off != next || len(iov) == iovMax*16 || size+int64(n) > readMax) {
-				if err := flush(); err != nil {
-					return err
-				}
-			}
-			if size == 0 {
-				at, from = off, src
-			}
-			iov = binary.LittleEndian.AppendUint64(iov, e.Start+done)
-			iov = binary.LittleEndian.AppendUint64(iov, n)
-			size += int64(n)
-			next = off + int64(n)
-			done += n
+		if err := t.missing(e, func(start, end uint64) error { return p.add(t, e, start, end) }); err != nil {
+			return err
 		}
 	}
-	if err := flush(); err != nil {
+	if err := p.flush(); err != nil {
 		return err
 	}
-	if err := run(); err != nil {
+	for _, fd := range p.fds {
+		c.giveBack(t.numbers, fd)
+	}
+	p.count()
+	return nil
+}
+
+// add adds a part of a run.
+func (p *pageReader) add(t *task, e *image.PagemapEntry, start, end uint64) error {
+	src := pageSource{e.Level, e.PagesID}
+	if _, ok := p.fds[src]; !ok {
+		f, err := p.r.images.Pages(e)
+		if err != nil {
+			return err
+		}
+		got, err := p.c.pass(p.r.channel, t.numbers, []int{int(f.Fd())}, true)
+		f.Close()
+		if err != nil {
+			return err
+		}
+		p.fds[src] = got[0]
+	}
+	for start < end {
+		n := min(end-start, readMax)
+		off := e.Offset + int64(start-e.Start)
+		if p.size > 0 && (src != p.from || off != p.at+p.size || len(p.iov) == iovMax*16 || p.size+int64(n) > readMax) {
+			if err := p.flush(); err != nil {
+				return err
+			}
+		}
+		if p.size == 0 {
+			p.at, p.from = off, src
+		}
+		p.iov = binary.LittleEndian.AppendUint64(p.iov, start)
+		p.iov = binary.LittleEndian.AppendUint64(p.iov, n)
+		p.size += int64(n)
+		start += n
+	}
+	return nil
+}
+
+func (p *pageReader) flush() error {
+	if p.size == 0 {
+		return nil
+	}
+	c := p.c
+	c.doSize("reading pages", p.size, unix.SYS_PREADV, uint64(p.fds[p.from]), c.Data(p.iov), uint64(len(p.iov)/16), uint64(p.at), 0)
+	p.pending += p.size
+	p.iov, p.size = p.iov[:0], 0
+	if p.pending < readMax && c.Room() > iovMax*16+callRoom {
+		return nil
+	}
+	if err := c.run(); err != nil {
 		return err
 	}
-	b = t.s.NewBatch()
-	for _, fd := range fds {
-		b.Call(unix.SYS_CLOSE, uint64(fd))
+	p.count()
+	return nil
+}
+
+func (p *pageReader) count() {
+	p.r.result.Bytes += p.pending
+	p.pending = 0
+	if p.r.opts.Progress != nil {
+		p.r.opts.Progress(p.r.result.Bytes, p.r.pageBytes)
 	}
-	if err := t.s.Run(b); err != nil {
-		return err
-	}
-	return p.Close()
 }
 
 // kernelRanges tells which addresses are the vDSO's: CRIU stores its pages, the kernel brings its own.

@@ -47,7 +47,7 @@ func (r *restorer) finishTask(t *task) error {
 	if err != nil {
 		return err
 	}
-	if _, err := t.s.CallAt(pc, unix.SYS_MUNMAP, r.cradle.area.Start, r.cradle.area.End-r.cradle.area.Start); err != nil {
+	if _, err := t.s.CallAt(pc, unix.SYS_MUNMAP, r.area.Start, r.area.End-r.area.Start); err != nil {
 		return fmt.Errorf("unmapping scratch memory: %w", err)
 	}
 	if err := t.s.Trap(); err != nil {

@@ -169,7 +169,7 @@ func (r *restorer) attachSysV(t *task, v *vma.VmaEntry) error {
 	if n < size {
 		c.do("munmap", unix.SYS_MUNMAP, via, size)
 	}
-	if err := c.run(t.s); err != nil {
+	if err := c.run(); err != nil {
 		return fmt.Errorf("map %#x-%#x: SysV segment %d: %w", v.GetStart(), v.GetEnd(), id, err)
 	}
 	return nil

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"math/bits"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/creds"
 	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
 	criu_sa "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-sa"
+	"github.com/checkpoint-restore/go-criu/v8/crit/images/siginfo"
 	"golang.org/x/sys/unix"
 
 	"github.com/trapline/trapline/checkpoint/inject"
@@ -27,57 +29,55 @@ func (r *restorer) state() error {
 	if err := r.files.Seal(); err != nil {
 		return err
 	}
-	if err := r.each(stage.State, func(t *task) error {
-		for _, step := range []func(*task) error{
-			r.remotes, r.describeProgram, r.filesystem, r.process, r.extras, r.threadStates, r.signalActions, r.queues, r.outside, r.timers,
-		} {
+	err := r.each(stage.State, func(t *task) error {
+		for _, step := range []func(*task) error{r.leaderState, r.threadStates, r.outside, r.timers, r.queues} {
 			if err := step(t); err != nil {
 				return err
 			}
 		}
 		return nil
-	}); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	return r.hook(ActionPostRestore, r.result.RootPid)
 }
 
-// calls is a batch whose entries have names for their errors.
-type calls struct {
-	*inject.Batch
-	names []string
-}
-
-func newCalls(s *inject.Session) *calls { return &calls{Batch: s.NewBatch()} }
-
-// do adds a call; an empty name means that it may fail.
-func (c *calls) do(name string, nr uintptr, args ...uint64) {
-	c.Call(nr, args...)
-	c.names = append(c.names, name)
-}
-
-func (c *calls) run(s *inject.Session) error {
-	if c.Len() == 0 {
-		return nil
-	}
-	if err := s.Run(c.Batch); err != nil {
+// leaderState restores what all threads of a process share, and the state of its leader.
+func (r *restorer) leaderState(t *task) error {
+	c := newCalls(t.s)
+	if err := r.filesystem(t, c); err != nil {
 		return err
 	}
-	for i, n := range c.names {
-		if _, err := c.Result(i); err != nil && n != "" {
-			return fmt.Errorf("%s: %w", n, err)
-		}
+	// the last descriptor that is not its own; of processes that share a table one closes it for all
+	if t.numbers.used[r.channel.Remote] {
+		c.giveBack(t.numbers, r.channel.Remote)
 	}
-	return nil
+	if err := r.remotes(t, c); err != nil {
+		return err
+	}
+	r.process(t, c)
+	extras(t, c)
+	if err := r.threadState(t, t.threads[0], c); err != nil {
+		return err
+	}
+	if err := r.signalActions(t, c); err != nil {
+		return err
+	}
+	return c.run()
 }
 
-// filesystem restores cwd, root and umask.
-func (r *restorer) filesystem(t *task) error {
+// filesystem restores cwd, root, umask and the link to the program's file.
+func (r *restorer) filesystem(t *task, c *calls) error {
+	exe, err := r.files.OpenMapped(t.mm.GetExeFileId(), unix.O_RDONLY)
+	if err != nil {
+		return fmt.Errorf("its program: %w", err)
+	}
 	cwd, err := r.files.OpenMapped(t.fs.GetCwdId(), unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return fmt.Errorf("its working directory: %w", err)
 	}
-	own := []int{cwd}
+	own := []int{exe, cwd}
 	path, err := r.files.Path(t.fs.GetRootId())
 	if err != nil {
 		return fmt.Errorf("its root directory: %w", err)
@@ -90,35 +90,26 @@ func (r *restorer) filesystem(t *task) error {
 		}
 		own = append(own, root)
 	}
-	p, err := r.passage(t)
+	got, err := c.pass(r.channel, t.numbers, own, true)
 	if err != nil {
 		return err
 	}
-	got, err := borrow(p, own)
-	if err != nil {
-		return err
-	}
-	c := newCalls(t.s)
+	describeProgram(t, c, got[0])
 	if chroot {
-		c.do("changing to its root directory", unix.SYS_FCHDIR, uint64(got[1]))
+		c.do("changing to its root directory", unix.SYS_FCHDIR, uint64(got[2]))
 		c.do("changing its root directory", unix.SYS_CHROOT, c.String("."))
-		c.do("", unix.SYS_CLOSE, uint64(got[1]))
 	}
-	c.do("changing to its working directory", unix.SYS_FCHDIR, uint64(got[0]))
-	c.do("", unix.SYS_CLOSE, uint64(got[0]))
+	c.do("changing to its working directory", unix.SYS_FCHDIR, uint64(got[1]))
+	c.giveBack(t.numbers, got...)
 	if t.fs.Umask != nil {
 		c.do("", unix.SYS_UMASK, uint64(t.fs.GetUmask()))
 	}
-	if err := c.run(t.s); err != nil {
-		return err
-	}
-	return p.Close()
+	return nil
 }
 
 // process restores what all threads of a process share.
-func (r *restorer) process(t *task) error {
+func (r *restorer) process(t *task, c *calls) {
 	tc := t.core.Tc
-	c := newCalls(t.s)
 	c.do("personality", unix.SYS_PERSONALITY, uint64(tc.GetPersonality()))
 	if tc.GetChildSubreaper() {
 		c.do("child subreaper", unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER, 1)
@@ -129,15 +120,12 @@ func (r *restorer) process(t *task) error {
 	for m := tc.GetMembarrierRegistrationMask(); m != 0; m &= m - 1 {
 		c.do("membarrier", unix.SYS_MEMBARRIER, 1<<bits.TrailingZeros32(m))
 	}
-	if l := tc.GetRlimits(); l != nil {
-		for i, e := range l.Rlimits {
-			var lim [16]byte
-			binary.LittleEndian.PutUint64(lim[0:], e.GetCur())
-			binary.LittleEndian.PutUint64(lim[8:], e.GetMax())
-			c.do(fmt.Sprintf("resource limit %d (%d/%d)", i, e.GetCur(), e.GetMax()), unix.SYS_PRLIMIT64, 0, uint64(i), c.Data(lim[:]), 0)
-		}
+	for i, e := range tc.GetRlimits().GetRlimits() {
+		var lim [16]byte
+		binary.LittleEndian.PutUint64(lim[0:], e.GetCur())
+		binary.LittleEndian.PutUint64(lim[8:], e.GetMax())
+		c.do(fmt.Sprintf("resource limit %d (%d/%d)", i, e.GetCur(), e.GetMax()), unix.SYS_PRLIMIT64, 0, uint64(i), c.Data(lim[:]), 0)
 	}
-	return c.run(t.s)
 }
 
 // outside restores what is set by writing to /proc or by calls that take an id.
@@ -145,6 +133,11 @@ func (r *restorer) outside(t *task) error {
 	if v := t.core.Tc.OomScoreAdj; v != nil {
 		if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", t.pid), []byte(strconv.Itoa(int(*v))), 0); err != nil {
 			return fmt.Errorf("oom_score_adj %d: %w", *v, err)
+		}
+	}
+	if x := t.extra; x != nil && x.CoredumpFilter != nil {
+		if err := os.WriteFile(fmt.Sprintf("/proc/%d/coredump_filter", t.pid), []byte("0x"+strconv.FormatUint(uint64(*x.CoredumpFilter), 16)), 0); err != nil {
+			return fmt.Errorf("coredump_filter: %w", err)
 		}
 	}
 	for _, th := range t.threads {
@@ -193,22 +186,37 @@ func (r *restorer) schedule(t *task, th *thread) error {
 	return nil
 }
 
-// threadStates restores each thread's own state from inside the thread.
+// threadStates restores the state of the other threads, from inside each; those that have room beside each other in the
+// scratch area at the same time.
 func (r *restorer) threadStates(t *task) error {
-	for i, th := range t.threads {
-		if err := r.threadState(t, th, i == 0); err != nil {
-			return fmt.Errorf("thread %d: %w", th.tid, err)
+	for wave := range slices.Chunk(t.threads[1:], t.threadsAtOnce()) {
+		batches := make([]*calls, len(wave))
+		for i, th := range wave {
+			batches[i] = newCalls(th.s)
+			err := r.threadState(t, th, batches[i])
+			if err == nil {
+				err = th.s.Begin(batches[i].Batch)
+			}
+			if err != nil {
+				return fmt.Errorf("thread %d: %w", th.tid, err)
+			}
 		}
-		if i > 0 {
-			t.s.Calls += th.s.Calls
+		for i, th := range wave {
+			err := th.s.End(batches[i].Batch)
+			if err == nil {
+				err = batches[i].check()
+			}
+			if err != nil {
+				return fmt.Errorf("thread %d: %w", th.tid, err)
+			}
 		}
 	}
 	return nil
 }
 
-func (r *restorer) threadState(t *task, th *thread, leader bool) error {
+func (r *restorer) threadState(t *task, th *thread, c *calls) error {
+	leader := th == t.threads[0]
 	tc := th.core.ThreadCore
-	c := newCalls(th.s)
 	name := tc.GetComm()
 	if leader || name == "" {
 		name = t.comm()
@@ -247,7 +255,7 @@ func (r *restorer) threadState(t *task, th *thread, leader bool) error {
 	if tc.GetPdeathSig() != 0 {
 		c.do("parent death signal", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uint64(tc.GetPdeathSig()))
 	}
-	return c.run(th.s)
+	return nil
 }
 
 // seccompFilters adds a thread's filters, the oldest first; PTRACE_O_SUSPEND_SECCOMP keeps them from the calls that follow.
@@ -355,8 +363,7 @@ func credentials(c *calls, e *creds.CredsEntry) {
 
 // signalActions restores what the process does on each signal. SIGCHLD of helpers and zombies that came meanwhile is
 // forgotten by setting its default action first.
-func (r *restorer) signalActions(t *task) error {
-	c := newCalls(t.s)
+func (r *restorer) signalActions(t *task, c *calls) error {
 	var none [32]byte
 	dfl := c.Data(none[:])
 	c.do("", unix.SYS_RT_SIGACTION, uint64(unix.SIGCHLD), dfl, 0, 8)
@@ -384,9 +391,9 @@ func (r *restorer) signalActions(t *task) error {
 		binary.LittleEndian.PutUint64(k[8:], a.GetFlags())
 		binary.LittleEndian.PutUint64(k[16:], a.GetRestorer())
 		binary.LittleEndian.PutUint64(k[24:], a.GetMask())
-		c.do(fmt.Sprintf("action of signal %d", sig), unix.SYS_RT_SIGACTION, uint64(sig), c.Data(k[:]), 0, 8)
+		c.doAt("setting the action of the signal", uint64(sig), unix.SYS_RT_SIGACTION, uint64(sig), c.Data(k[:]), 0, 8)
 	}
-	return c.run(t.s)
+	return nil
 }
 
 // oldSigactions reads sigacts-PID.img, which images of CRIU before 3.5 have.
@@ -396,30 +403,36 @@ func (r *restorer) oldSigactions(t *task) ([]*criu_sa.SaEntry, error) {
 	return out, err
 }
 
-// queues puts pending signals back, each sent by the task to itself: nobody else may send what came from the kernel.
+// queues puts pending signals back, each sent by the task to itself: nobody else may send what came from the kernel. From here
+// on all signals are blocked, so the calls are made one by one: a batch would end by a signal, which could be one of these.
 func (r *restorer) queues(t *task) error {
 	for i, th := range t.threads {
-		c := newCalls(th.s)
+		var shared []*siginfo.SiginfoEntry
 		if i == 0 {
-			for _, s := range t.core.Tc.GetSignalsS().GetSignals() {
-				if err := queue(c, s.GetSiginfo(), unix.SYS_RT_SIGQUEUEINFO, uint64(t.pid)); err != nil {
-					return err
-				}
-			}
+			shared = t.core.Tc.GetSignalsS().GetSignals()
 		}
-		for _, s := range th.core.ThreadCore.GetSignalsP().GetSignals() {
-			if err := queue(c, s.GetSiginfo(), unix.SYS_RT_TGSIGQUEUEINFO, uint64(t.pid), uint64(th.tid)); err != nil {
+		own := th.core.ThreadCore.GetSignalsP().GetSignals()
+		if len(shared)+len(own) == 0 {
+			continue
+		}
+		if err := th.s.T.SetSigMask(^uint64(0)); err != nil {
+			return err
+		}
+		for _, s := range shared {
+			if err := queue(th.s, s.GetSiginfo(), unix.SYS_RT_SIGQUEUEINFO, uint64(t.pid)); err != nil {
 				return err
 			}
 		}
-		if err := c.run(th.s); err != nil {
-			return fmt.Errorf("thread %d: %w", th.tid, err)
+		for _, s := range own {
+			if err := queue(th.s, s.GetSiginfo(), unix.SYS_RT_TGSIGQUEUEINFO, uint64(t.pid), uint64(th.tid)); err != nil {
+				return fmt.Errorf("thread %d: %w", th.tid, err)
+			}
 		}
 	}
 	return nil
 }
 
-func queue(c *calls, info []byte, nr uintptr, to ...uint64) error {
+func queue(s *inject.Session, info []byte, nr uintptr, to ...uint64) error {
 	if len(info) != inject.SigInfoSize {
 		return fmt.Errorf("a pending signal of %d bytes: %w", len(info), ErrImage)
 	}
@@ -427,7 +440,11 @@ func queue(c *calls, info []byte, nr uintptr, to ...uint64) error {
 	if sig == 0 || sig > 64 {
 		return fmt.Errorf("pending signal %d: %w", sig, ErrImage)
 	}
-	args := append(append([]uint64(nil), to...), uint64(sig), c.Data(info))
-	c.do(fmt.Sprintf("pending signal %d", sig), nr, args...)
+	if err := s.WriteMem(s.Area, info); err != nil {
+		return err
+	}
+	if _, err := s.Call(nr, append(to, uint64(sig), s.Area)...); err != nil {
+		return fmt.Errorf("pending signal %d: %w", sig, err)
+	}
 	return nil
 }

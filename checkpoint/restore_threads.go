@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/trapline/trapline/checkpoint/inject"
 	"github.com/trapline/trapline/checkpoint/stage"
 )
 
@@ -35,13 +34,25 @@ func (r *restorer) threads() error {
 	})
 }
 
+// threadRoom is the part of the scratch area in which a thread restores its state, in bytes.
+const threadRoom = 8 << 10
+
+// threadsAtOnce is how many threads have room beside each other. Seccomp filters may need all of it.
+func (t *task) threadsAtOnce() int {
+	if len(t.seccomp) > 0 {
+		return 1
+	}
+	return int(t.s.AreaSize / threadRoom)
+}
+
 func (r *restorer) cloneThreads(t *task) error {
 	rest := t.threads[1:]
+	at := t.threadsAtOnce()
+	made := 0
 	for len(rest) > 0 {
 		b := t.s.NewBatch()
-		t.s.Born = nil
 		n := 0
-		for ; n < len(rest) && b.Room() > 4096; n++ {
+		for ; n < len(rest) && b.Room() > callRoom; n++ {
 			th := rest[n]
 			clone3(b, threadFlags, 0, clearTid(th.core), th.tid)
 		}
@@ -49,20 +60,15 @@ func (r *restorer) cloneThreads(t *task) error {
 			return err
 		}
 		for i, th := range rest[:n] {
-			if _, err := b.Result(i); err != nil {
+			tid, err := b.Result(i)
+			if err != nil {
 				return pidError(th.tid, err)
 			}
-		}
-		byTid := map[int]*inject.Tracee{}
-		for _, tr := range t.s.Born {
-			byTid[tr.Tid] = tr
-		}
-		t.s.Born = nil
-		for _, th := range rest[:n] {
-			if th.t = byTid[th.tid]; th.t == nil {
-				return fmt.Errorf("thread %d was created, but did not stop", th.tid)
+			if th.s, err = t.s.Thread(int(tid), made%at, t.s.AreaSize/uint64(at)); err != nil {
+				return fmt.Errorf("thread %d: %w", th.tid, err)
 			}
-			th.s = t.s.Thread(th.t, th.tid)
+			th.t = th.s.T
+			made++
 		}
 		rest = rest[n:]
 	}

@@ -36,7 +36,7 @@ func (r *restorer) timers(t *task) error {
 		}
 		c.do(fmt.Sprintf("interval timer %d", i), unix.SYS_SETITIMER, uint64(i), c.Data(v[:]), 0)
 	}
-	return c.run(t.s)
+	return c.run()
 }
 
 func (r *restorer) posixTimers(t *task, list []*timer.PosixTimerEntry) error {
@@ -68,14 +68,11 @@ func (r *restorer) posixTimers(t *task, list []*timer.PosixTimerEntry) error {
 			binary.LittleEndian.PutUint64(v[8*k:], x)
 		}
 		c.do(fmt.Sprintf("POSIX timer %d", e.GetItId()), unix.SYS_TIMER_SETTIME, uint64(e.GetItId()), 0, c.Data(v[:]), 0)
-		if c.Room() < 4096 {
-			if err := c.run(t.s); err != nil {
-				return err
-			}
-			c = newCalls(t.s)
+		if err := c.more(); err != nil {
+			return err
 		}
 	}
-	return c.run(t.s)
+	return c.run()
 }
 
 // maxTimerSteps is how far the counter of timer ids is moved on, a create and a delete each.
@@ -94,17 +91,17 @@ func (r *restorer) advanceTimerIDs(t *task, list []*timer.PosixTimerEntry) error
 	// the kernel skips ids in use, so the number of steps is that of the free ones
 	steps := int(last) + 1 - len(list)
 	for steps > 0 {
-		b := t.s.NewBatch()
+		b := newCalls(t.s)
 		var ev [64]byte
 		binary.LittleEndian.PutUint32(ev[12:], sigevNone)
 		at := b.Data(ev[:])
 		for ; steps > 0 && b.Room() > 4096; steps-- {
 			// timer_create writes the id into the argument of timer_delete
 			i := b.Len()
-			b.Call(unix.SYS_TIMER_CREATE, unix.CLOCK_MONOTONIC, at, b.EntryAddr(i+1)+8)
-			b.Call(unix.SYS_TIMER_DELETE, 0)
+			b.do("timer_create", unix.SYS_TIMER_CREATE, unix.CLOCK_MONOTONIC, at, b.EntryAddr(i+1)+8)
+			b.do("timer_delete", unix.SYS_TIMER_DELETE, 0)
 		}
-		if err := run(t.s, b); err != nil {
+		if err := b.run(); err != nil {
 			return err
 		}
 	}

@@ -55,10 +55,12 @@ type Set struct {
 
 	open    map[uint32]int // id to descriptor of the engine
 	opening map[uint32]bool
-	mapped  map[mappedKey]int
-	spare   []int          // descriptors that only keep something alive until Close
-	finish  []func() error // what Close does to the file system
-	undo    []func()       // what Abort does
+	// released are the files whose descriptor is closed again.
+	released map[uint32]bool
+	mapped   map[mappedKey]int
+	spare    []int          // descriptors that only keep something alive until Close
+	finish   []func() error // what Close does to the file system
+	undo     []func()       // what Abort does
 }
 
 type mappedKey struct {
@@ -73,7 +75,7 @@ func Load(r *image.Reader, o *RestoreOptions) (*Set, error) {
 		r: r, root: -1,
 		files: map[uint32]*fdinfo.FileEntry{}, remaps: map[uint32]*remap_file_path.RemapFilePathEntry{},
 		tables: map[uint32][]Entry{}, states: states{},
-		open: map[uint32]int{}, opening: map[uint32]bool{}, mapped: map[mappedKey]int{},
+		open: map[uint32]int{}, opening: map[uint32]bool{}, released: map[uint32]bool{}, mapped: map[mappedKey]int{},
 	}
 	if o != nil {
 		s.opts = *o
@@ -175,6 +177,9 @@ func (s *Set) Open(id uint32) (int, error) {
 	if e == nil {
 		return -1, fmt.Errorf("files.img: no file %d: %w", id, image.ErrCorrupt)
 	}
+	if s.released[id] {
+		return -1, fmt.Errorf("files.img: file %d is in a table more than expected: %w", id, image.ErrCorrupt)
+	}
 	if s.opening[id] {
 		return -1, fmt.Errorf("files.img: file %d needs itself: %w", id, image.ErrCorrupt)
 	}
@@ -199,6 +204,19 @@ func (s *Set) Open(id uint32) (int, error) {
 		return -1, err
 	}
 	return fd, nil
+}
+
+// Release closes the descriptor of an open file that all its tables have by now, if nothing else can need it: a file found by its
+// path, without an owner.
+func (s *Set) Release(id uint32) {
+	fd, ok := s.open[id]
+	reg := s.files[id].GetReg()
+	if !ok || reg == nil || reg.GetFlags()&unix.O_ASYNC != 0 || reg.GetFown().GetPid() != 0 || s.opts.FileLocks {
+		return
+	}
+	_ = unix.Close(fd)
+	delete(s.open, id)
+	s.released[id] = true
 }
 
 // settable are the status flags that F_SETFL can change, O_ASYNC apart: see remoteAsync.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strings"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/pagemap"
 	"golang.org/x/sys/unix"
@@ -53,6 +54,9 @@ type Pagemap struct {
 	Entries []PagemapEntry
 	// Bytes is how much of the pages file in this directory the entries take up.
 	Bytes int64
+	// CopyOnWrite says that what is in parent directories are pages that the process shares with its parent process since
+	// fork, and not those of a dump before.
+	CopyOnWrite bool
 }
 
 // PagesName is the name of a pages file.
@@ -186,6 +190,11 @@ func (r *Reader) resolve(p *Pagemap, id uint32, shmem bool) error {
 		}
 	}
 	p.Entries = entries
+	target, err := readlinkat(int(r.dir.Fd()), parentName)
+	if err != nil {
+		return fmt.Errorf("images directory %s: `%s` link: %w", r.path, parentName, err)
+	}
+	p.CopyOnWrite = strings.HasPrefix(target, ancestorPrefix)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,8 +25,11 @@ type Addr = uint64
 type Batch struct {
 	s       *Session
 	entries []byte
-	data    []byte // laid out downwards: data[0] is at the address top-len(data)
+	// data grows downwards, as in the target: what is in use is the end of the buffer.
+	buf     []byte
+	used    int
 	results []byte
+	calls   int // how many entries are the caller's, once it has begun
 }
 
 // NewBatch starts an empty batch.
@@ -36,24 +40,39 @@ func (s *Session) NewBatch() *Batch {
 // Len is the number of entries so far.
 func (b *Batch) Len() int { return len(b.entries) / EntrySize }
 
+// data is what has been reserved so far; it goes to the end of the scratch area.
+func (b *Batch) data() []byte { return b.buf[len(b.buf)-b.used:] }
+
 // Data reserves len(p) bytes in the target, aligned to 16, that hold p when the batch starts, and returns their address.
 func (b *Batch) Data(p []byte) Addr {
-	n := (len(p) + 15) &^ 15
-	d := make([]byte, n, n+len(b.data))
-	copy(d, p)
-	b.data = append(d, b.data...)
-	return b.s.Area + b.s.AreaSize - uint64(len(b.data))
+	copy(b.reserve(len(p)), p)
+	return b.s.Area + b.s.AreaSize - uint64(b.used)
+}
+
+// reserve makes n more bytes, zeros, at the front of the data.
+func (b *Batch) reserve(n int) []byte {
+	n = (n + 15) &^ 15
+	if b.used+n > len(b.buf) {
+		grown := make([]byte, max(2*len(b.buf), b.used+n, 512))
+		copy(grown[len(grown)-b.used:], b.data())
+		b.buf = grown
+	}
+	b.used += n
+	return b.data()[:n]
 }
 
 // Space reserves n zeroed bytes.
-func (b *Batch) Space(n int) Addr { return b.Data(make([]byte, n)) }
+func (b *Batch) Space(n int) Addr {
+	b.reserve(n)
+	return b.s.Area + b.s.AreaSize - uint64(b.used)
+}
 
 // String reserves a NUL-terminated string.
 func (b *Batch) String(v string) Addr { return b.Data(append([]byte(v), 0)) }
 
 // Room is how many bytes are left for entries and data.
 func (b *Batch) Room() int {
-	return int(b.s.AreaSize) - len(b.entries) - len(b.data) - EntrySize*(reservedEntries+len(b.s.unwind))
+	return int(b.s.AreaSize) - len(b.entries) - b.used - EntrySize*(reservedEntries+len(b.s.unwind))
 }
 
 // reservedEntries is what Run adds to a batch: the stop, the terminator.
@@ -122,39 +141,60 @@ func putEntry(b []byte, nr uint64, dst Addr, args ...uint64) {
 
 // Run lets the process make all calls of the batch and parks it again.
 func (s *Session) Run(b *Batch) error {
+	if err := s.Begin(b); err != nil {
+		return err
+	}
+	return s.End(b)
+}
+
+// Begin sends the process into the batch; End must follow. Batches of different processes may run at the same time.
+func (s *Session) Begin(b *Batch) error {
 	if b.Room() < 0 {
-		return fmt.Errorf("task %d: %d calls, %d bytes of data: %w", s.T.Tid, b.Len(), len(b.data), ErrAreaFull)
+		return fmt.Errorf("task %d: %d calls, %d bytes of data: %w", s.T.Tid, b.Len(), b.used, ErrAreaFull)
 	}
 	s.Calls += int64(b.Len())
 	if s.stepOnly {
-		return s.runStepped(b)
+		return nil
 	}
-	n := b.Len()
-	if len(b.data) > 0 {
-		if err := s.WriteMem(s.Area+s.AreaSize-uint64(len(b.data)), b.data); err != nil {
+	if b.used > 0 {
+		if err := s.WriteMem(s.Area+s.AreaSize-uint64(b.used), b.data()); err != nil {
 			return err
 		}
 	}
-	all := b.entries
+	b.close()
+	if err := s.WriteMem(s.Area, b.entries); err != nil {
+		return err
+	}
+	return s.start(s.T, &s.orig, s.Area)
+}
+
+// close adds the stop, what the way back needs, and the terminator.
+func (b *Batch) close() {
+	s, n := b.s, b.Len()
+	b.entries = slices.Grow(b.entries, EntrySize*(reservedEntries+len(s.unwind)))
+	b.calls = n
 	var e [EntrySize]byte
-	putEntry(e[:], unix.SYS_TGKILL, b.EntryAddr(n), uint64(s.pid), uint64(s.tid), uint64(s.sig))
-	all = append(all, e[:]...)
+	add := func(nr uint64, dst Addr, args ...uint64) {
+		putEntry(e[:], nr, dst, args...)
+		b.entries = append(b.entries, e[:]...)
+	}
+	add(unix.SYS_TGKILL, b.EntryAddr(n), uint64(s.pid), uint64(s.tid), uint64(s.sig))
 	for i, u := range s.unwind {
-		putEntry(e[:], uint64(u.nr), b.EntryAddr(n+1+i), u.args[:]...)
-		all = append(all, e[:]...)
+		add(uint64(u.nr), b.EntryAddr(n+1+i), u.args[:]...)
 	}
-	putEntry(e[:], ^uint64(0), 0)
-	all = append(all, e[:]...)
-	if err := s.WriteMem(s.Area, all); err != nil {
+	add(^uint64(0), 0)
+}
+
+// End waits until the process has made the calls of the batch.
+func (s *Session) End(b *Batch) error {
+	if s.stepOnly {
+		return s.runStepped(b)
+	}
+	if err := s.untilStop(s.T, b.EntryAddr(b.calls)); err != nil {
 		return err
 	}
-	if err := s.start(s.T, &s.orig, s.Area); err != nil {
-		return err
-	}
-	if err := s.untilStop(s.T, b.EntryAddr(n)); err != nil {
-		return err
-	}
-	b.results = all[:n*EntrySize]
+	b.entries = b.entries[:b.calls*EntrySize]
+	b.results = b.entries
 	return s.ReadMem(s.Area, b.results)
 }
 
@@ -196,10 +236,6 @@ func (s *Session) untilStop(t *Tracee, entry Addr) error {
 				return fmt.Errorf("task %d: %v at %#x in a batch, entry %d of the area",
 					t.Tid, st.Signal, pc(&r), (batchPosition(&r)-s.Area)/EntrySize)
 			}
-		case StopEvent:
-			if err := s.event(t, st); err != nil {
-				return err
-			}
 		}
 		if err := t.Cont(0); err != nil {
 			return err
@@ -209,8 +245,8 @@ func (s *Session) untilStop(t *Tracee, entry Addr) error {
 
 // runStepped makes the calls one by one from outside; for targets with a seccomp filter.
 func (s *Session) runStepped(b *Batch) error {
-	if len(b.data) > 0 {
-		if err := s.WriteMem(s.Area+s.AreaSize-uint64(len(b.data)), b.data); err != nil {
+	if b.used > 0 {
+		if err := s.WriteMem(s.Area+s.AreaSize-uint64(b.used), b.data()); err != nil {
 			return err
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxRights is SCM_MAX_FD: descriptors in one message.
-const maxRights = 253
+// MaxRights is SCM_MAX_FD, how many descriptors fit one message.
+const MaxRights = 253
 
 // Passage hands descriptors of the engine to a process: a datagram socket made by the process, of which the engine
 // holds a duplicate (pidfd_getfd), connected to itself. No name or right is needed on either side.
@@ -67,8 +67,8 @@ func (p *Passage) connect() error {
 // Send passes descriptors of the engine, close-on-exec, and returns their numbers in the process. They are the lowest
 // free ones, in order; at most 253 a call. With keep they stay when the way back is taken (a restore's own).
 func (p *Passage) Send(fds []int, keep bool) ([]int, error) {
-	if len(fds) == 0 || len(fds) > maxRights {
-		return nil, fmt.Errorf("passing %d descriptors: between 1 and %d are possible", len(fds), maxRights)
+	if len(fds) == 0 || len(fds) > MaxRights {
+		return nil, fmt.Errorf("passing %d descriptors: between 1 and %d are possible", len(fds), MaxRights)
 	}
 	if err := unix.Sendmsg(p.local, []byte{0}, unix.UnixRights(fds...), nil, unix.MSG_DONTWAIT); err != nil {
 		return nil, fmt.Errorf("task %d: passing descriptors: %w", p.s.T.Tid, err)
@@ -83,19 +83,8 @@ func (p *Passage) Send(fds []int, keep bool) ([]int, error) {
 		}
 	}
 	b := p.s.NewBatch()
-	const hdr = 56 // struct msghdr
-	ctrl := b.Space(16 + 4*len(fds))
-	one := b.Space(16)
-	var iov [16]byte
-	binary.LittleEndian.PutUint64(iov[0:], one)
-	binary.LittleEndian.PutUint64(iov[8:], 1)
-	iovAt := b.Data(iov[:])
-	var msg [hdr]byte
-	binary.LittleEndian.PutUint64(msg[16:], iovAt)
-	binary.LittleEndian.PutUint64(msg[24:], 1)
-	binary.LittleEndian.PutUint64(msg[32:], ctrl)
-	binary.LittleEndian.PutUint64(msg[40:], uint64(unix.CmsgSpace(4*len(fds))))
-	i := b.Call(unix.SYS_RECVMSG, uint64(p.remote), b.Data(msg[:]), unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+	msg, ctrl := receive(b, len(fds))
+	i := b.Call(unix.SYS_RECVMSG, uint64(p.remote), msg, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
 	if err := p.s.Run(b); err != nil {
 		return nil, err
 	}
@@ -103,17 +92,12 @@ func (p *Passage) Send(fds []int, keep bool) ([]int, error) {
 		p.s.unwind = p.s.unwind[:n]
 		return nil, fmt.Errorf("task %d: receiving descriptors: %w", p.s.T.Tid, err)
 	}
-	got := make([]byte, 16+4*len(fds))
-	if err := b.Read(ctrl, got); err != nil {
+	out, err := received(b, ctrl, len(fds))
+	if err != nil {
 		return nil, err
 	}
-	// a process without room for all of them gets fewer: the header tells
-	have := (int(binary.LittleEndian.Uint64(got)) - 16) / 4
-	out := make([]int, 0, len(fds))
-	for k := 0; k < have && k < len(fds); k++ {
-		fd := int(int32(binary.LittleEndian.Uint32(got[16+4*k:])))
-		out = append(out, fd)
-		if !keep {
+	if !keep {
+		for k, fd := range out {
 			p.s.unwind[n+k].args[0] = uint64(fd)
 		}
 	}

@@ -23,7 +23,6 @@ var ErrNotSupported = errors.New("not supported")
 const (
 	OptExitKill       = unix.PTRACE_O_EXITKILL
 	OptSuspendSeccomp = 1 << 21 // PTRACE_O_SUSPEND_SECCOMP, needs CAP_SYS_ADMIN
-	OptTraceClone     = unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK
 )
 
 const (
@@ -88,8 +87,19 @@ func Seize(tid int, options uintptr) (*Tracee, error) {
 	return &Tracee{Tid: tid}, nil
 }
 
-// Adopt is for a task that became a tracee by itself: a child of one, with OptTraceClone.
-func Adopt(tid int) *Tracee { return &Tracee{Tid: tid} }
+// adopt is for a task that a tracee made with CLONE_PTRACE: it is traced by the same thread, with the same options. It returns
+// when the task has stopped, before its first instruction.
+func adopt(tid int, deadline time.Time) (*Tracee, error) {
+	t := &Tracee{Tid: tid}
+	st, err := t.Poll(deadline)
+	if err != nil {
+		return nil, err
+	}
+	if st.Kind == StopExited {
+		return nil, fmt.Errorf("task %d: %w", tid, ErrGone)
+	}
+	return t, nil
+}
 
 // SetOptions replaces the ptrace options of a stopped tracee.
 func (t *Tracee) SetOptions(o uintptr) error {

@@ -52,8 +52,6 @@ type Session struct {
 	Calls int64
 	// StopPending is set when SIGSTOP arrived meanwhile; Cure sends it again.
 	StopPending bool
-	// Born are the tasks that batches of a restore's process have cloned, each stopped before its first instruction.
-	Born []*Tracee
 
 	mem      *os.File
 	orig     Regs
@@ -207,10 +205,6 @@ func (s *Session) call(t *Tracee, stub Addr, nr uint64, args [6]uint64) (uint64,
 			} else if st.Signal != s.sig {
 				return 0, fmt.Errorf("task %d: %v during a remote call", t.Tid, st.Signal)
 			}
-		case StopEvent:
-			if err := s.event(t, st); err != nil {
-				return 0, err
-			}
 		}
 	}
 	if r, err = t.Regs(); err != nil {
@@ -219,26 +213,13 @@ func (s *Session) call(t *Tracee, stub Addr, nr uint64, args [6]uint64) (uint64,
 	return callResult(&r), nil
 }
 
-// event keeps the task that a clone has made.
-func (s *Session) event(t *Tracee, st Stop) error {
-	switch st.Event {
-	case unix.PTRACE_EVENT_CLONE, unix.PTRACE_EVENT_FORK, unix.PTRACE_EVENT_VFORK:
-		tid, err := t.EventMsg()
-		if err != nil {
-			return err
-		}
-		return s.born(tid)
-	}
-	return nil
-}
-
 func (s *Session) options() uintptr {
 	o := uintptr(unix.PTRACE_O_TRACESYSGOOD)
 	if s.stepOnly && s.saved != nil {
 		o |= OptSuspendSeccomp
 	}
 	if s.saved == nil { // a restore's own process
-		o |= OptExitKill | OptTraceClone | OptSuspendSeccomp
+		o |= OptExitKill | OptSuspendSeccomp
 	}
 	return o
 }

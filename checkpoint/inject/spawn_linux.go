@@ -166,42 +166,36 @@ func namedMaps(pid int) ([]NamedRange, error) {
 	return out, nil
 }
 
-// Child makes the session of a process that was born in a batch of s (Born), which must be stopped before its first
-// instruction. pid is its id as the process itself sees it.
-func (s *Session) Child(t *Tracee, pid int) (*Session, error) {
+// Child makes the session of a process that a batch of s has cloned with CLONE_PTRACE, as tid; it waits until it is stopped.
+func (s *Session) Child(tid int) (*Session, error) {
+	t, err := adopt(tid, time.Now().Add(10*time.Second))
+	if err != nil {
+		return nil, err
+	}
 	c := *s
-	c.T, c.pid, c.tid, c.unwind, c.Born, c.Calls = t, pid, pid, nil, nil, 0
+	c.T, c.pid, c.tid, c.unwind, c.Calls = t, tid, tid, nil, 0
 	c.deadline = time.Now().Add(10 * time.Second)
-	var err error
 	if c.mem, err = os.OpenFile(fmt.Sprintf("/proc/%d/mem", t.Tid), os.O_RDWR, 0); err != nil {
 		return nil, err
 	}
 	return &c, nil
 }
 
-// Thread makes the session of another thread of the process, which shares the scratch area: one may run at a time.
-func (s *Session) Thread(t *Tracee, tid int) *Session {
+// Thread makes the session of another thread of the process, cloned in the same way, with part of the scratch area of its
+// own: n bytes, n*i behind its start.
+func (s *Session) Thread(tid, i int, n uint64) (*Session, error) {
+	t, err := adopt(tid, time.Now().Add(10*time.Second))
+	if err != nil {
+		return nil, err
+	}
 	c := *s
-	c.T, c.tid, c.Born, c.Calls = t, tid, nil, 0
-	return &c
+	c.T, c.tid, c.Calls = t, tid, 0
+	c.Area, c.AreaSize = s.Area+uint64(i)*n, n
+	return &c, nil
 }
 
 // Close closes what the session holds in the engine. The process stays as it is.
 func (s *Session) Close() error { return s.mem.Close() }
-
-// born waits for the first stop of a new tracee and keeps it.
-func (s *Session) born(tid uint64) error {
-	t := Adopt(int(tid))
-	st, err := t.Poll(s.deadline)
-	if err != nil {
-		return err
-	}
-	if st.Kind == StopExited {
-		return fmt.Errorf("task %d: %w", tid, ErrGone)
-	}
-	s.Born = append(s.Born, t)
-	return nil
-}
 
 // CallAt makes one remote call with the system call instruction at pc, for the time when the scratch area goes.
 func (s *Session) CallAt(pc Addr, nr uintptr, args ...uint64) (uint64, error) {
