@@ -7,11 +7,19 @@ import (
 	"github.com/trapline/trapline/checkpoint/procfs"
 )
 
+// recordCPU gives the processor for the images, nil with --cpu-cap=none.
+func (d *dumper) recordCPU() *cpu.Features {
+	if need, err := cpuNeed(d.opts.CPUCap); err != nil || need == 0 {
+		return nil
+	}
+	f := cpu.Current()
+	return &f
+}
+
 // newExtra collects what CRIU's images have no field for.
-func newExtra(t *target) *Extra {
+func newExtra(t *target, processor *cpu.Features) *Extra {
 	a := &t.answers
-	features := cpu.Current()
-	x := &Extra{CPU: &features, MDWE: a.mdwe, KSM: a.ksm, IOFlusher: a.ioFlusher}
+	x := &Extra{CPU: processor, MDWE: a.mdwe, KSM: a.ksm, IOFlusher: a.ioFlusher}
 	if a.thpFlags > 1 {
 		x.THPDisable = a.thpFlags
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -20,10 +21,26 @@ func (d *dumper) refuseOptions() error {
 	case d.opts.TrackMem, d.opts.PrevImagesDir != "":
 		return fmt.Errorf("--track-mem and --prev-images-dir: incremental dumps are not there yet: %w", ErrNotSupported)
 	}
+	if _, err := cpuNeed(d.opts.CPUCap); err != nil {
+		return err
+	}
+	if err := refuseExternal(d.opts.External); err != nil {
+		return err
+	}
 	switch d.opts.ManageCgroups {
 	case "", "none", "ignore":
 	default:
 		return fmt.Errorf("--manage-cgroups=%s: cgroups are not carried yet; only ignore is possible: %w", d.opts.ManageCgroups, ErrNotSupported)
+	}
+	return nil
+}
+
+// refuseExternal refuses what --external names, except unix sockets.
+func refuseExternal(list []string) error {
+	for _, e := range list {
+		if !strings.HasPrefix(e, "unix[") {
+			return fmt.Errorf("--external %s: only unix[INODE] is possible yet: %w", e, ErrNotSupported)
+		}
 	}
 	return nil
 }
@@ -48,6 +65,12 @@ func (d *dumper) precheck(pid int) error {
 	if t.status.Tgid != pid {
 		t.close()
 		return fmt.Errorf("%d is a thread of process %d; dump that", pid, t.status.Tgid)
+	}
+	// As CRIU: only the root can be in a session that somebody else leads without the leader being below it.
+	if t.stat.Session != pid && !d.opts.ShellJob {
+		defer t.close()
+		return t.errorf(fmt.Errorf("does not lead its session (%d does), which stays behind; dump and restore with --shell-job: it gets session and process group of who restores it: %w",
+			t.stat.Session, ErrNotSupported))
 	}
 	d.root = t
 	return nil

@@ -27,7 +27,7 @@ func (d *dumper) tree() error {
 		if err := d.w.Put("ids-"+strconv.Itoa(t.vpid)+".img", t.ids.entry()); err != nil {
 			return err
 		}
-		if err := d.w.Extra(extraName(t.vpid), newExtra(t)); err != nil {
+		if err := d.w.Extra(extraName(t.vpid), newExtra(t, d.recordCPU())); err != nil {
 			return err
 		}
 	}

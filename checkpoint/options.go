@@ -69,7 +69,7 @@ type DumpOptions struct {
 	// the tree is killed once its images are complete. LeaveStopped wins.
 	LeaveRunning, LeaveStopped bool
 
-	// ShellJob allows a root task that does not lead its session, and one terminal from outside of the tree.
+	// ShellJob allows a root task that does not lead its session. Its session is not carried: see [RestoreOptions].
 	ShellJob bool
 
 	// TCPEstablished carries established TCP connections over; TCPClose records them as closed. With neither,
@@ -94,8 +94,8 @@ type DumpOptions struct {
 	// GhostLimit is the largest deleted file in bytes whose contents are stored; 0 means [DefaultGhostLimit].
 	GhostLimit int64
 
-	// External lists objects that are not dumped but replaced on restore, as typed by the user:
-	// "file[mnt_id:inode]", "tty[rdev:dev]", "unix[inode]", "mnt[MOUNTPOINT]:COOKIE", "net[inode]:name", "pid[inode]:name".
+	// External lists objects that are not dumped but replaced on restore, as typed by the user. Only "unix[INODE]" is
+	// possible yet: a unix socket outside of the tree that one inside is connected to. All others are refused.
 	External []string
 
 	// ManageCgroups is CRIU's mode ("none", "props", "soft", "full", "strict", "ignore"); empty means that cgroups
@@ -103,7 +103,7 @@ type DumpOptions struct {
 	ManageCgroups string
 
 	// CPUCap is CRIU's list of CPU capabilities to record ("cpu", "fpu", "ins", "all", "none", with ^ to leave one
-	// out); empty means fpu and ins.
+	// out), or to compare on restore. "none" records nothing and restores on any CPU; empty means fpu and ins.
 	CPUCap []string
 
 	// FileValidation is "filesize" or "buildid"; empty means buildid as in CRIU.
@@ -158,7 +158,8 @@ type RestoreOptions struct {
 	// LeaveStopped leaves the restored tree stopped instead of letting it run.
 	LeaveStopped bool
 
-	// ShellJob lets the root task inherit session, process group and terminal from the engine.
+	// ShellJob lets a root task that did not lead its session inherit session and process group from the engine.
+	// Without it such a tree is refused.
 	ShellJob bool
 
 	// Root is the directory below which the tree's root is looked up; empty means the engine's own.
@@ -179,7 +180,7 @@ type RestoreOptions struct {
 	// InheritFD lists descriptors of the engine that stand in for objects of the images.
 	InheritFD []InheritFD
 
-	// External as typed by the user: "mnt[COOKIE]:ROOT", "dev[NAME]:PATH", "veth[IN]:OUT", "macvlan[IN]:OUT".
+	// External as in [DumpOptions]; nothing depends on it.
 	External []string
 
 	// ManageCgroups and CPUCap as in [DumpOptions].

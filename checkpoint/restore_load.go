@@ -114,6 +114,10 @@ func (r *restorer) load() error {
 	if r.files, err = fds.Load(r.images, r.fileOptions()); err != nil {
 		return err
 	}
+	if root := r.tasks[0]; root.sid != root.pid && !r.opts.ShellJob {
+		return fmt.Errorf("%v did not lead its session (%d did), which is not in the images; restore with --shell-job: it gets session and process group of who restores it: %w",
+			root, root.sid, ErrNotSupported)
+	}
 	r.markInherited()
 	return r.loadPagemaps()
 }
@@ -126,7 +130,10 @@ func (r *restorer) refuseOptions() error {
 	case r.opts.TCPEstablished && !r.opts.TCPClose:
 		return fmt.Errorf("--tcp-established: %w yet: dump and restore with --tcp-close", ErrNotSupported)
 	}
-	return nil
+	if _, err := cpuNeed(r.opts.CPUCap); err != nil {
+		return err
+	}
+	return refuseExternal(r.opts.External)
 }
 
 func (r *restorer) loadTask(t *task) error {
@@ -237,8 +244,8 @@ func (r *restorer) fileOptions() *fds.RestoreOptions {
 	return o
 }
 
-// markInherited finds who takes session and group from the engine: with --shell-job, and for a tree whose root did
-// not lead its session.
+// markInherited finds who takes session and group from the engine (--shell-job): those of a root that did not lead its
+// session.
 func (r *restorer) markInherited() {
 	root := r.tasks[0]
 	if root.sid == root.pid {

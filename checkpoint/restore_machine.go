@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -17,16 +18,47 @@ import (
 
 // checkMachine refuses early what could not run here: a CPU that lacks what the programs may have found at the dump.
 func (r *restorer) checkMachine() error {
+	need, err := cpuNeed(r.opts.CPUCap)
+	if err != nil || need == 0 {
+		return err
+	}
 	for _, t := range r.tasks {
 		if t.extra == nil || t.extra.CPU == nil {
 			continue
 		}
-		have := cpu.Current()
-		if err := have.Covers(*t.extra.CPU); err != nil {
-			return fmt.Errorf("%v: %w", t, err)
+		if err := cpu.Current().Meets(*t.extra.CPU, need); err != nil {
+			return fmt.Errorf("%v: %w (--cpu-cap=none restores it all the same)", t, err)
 		}
 	}
 	return nil
+}
+
+// cpuNeed is what --cpu-cap asks for, in CRIU's words. Without the option it is what the programs could use; CRIU then
+// compares only the FPU.
+func cpuNeed(caps []string) (cpu.Need, error) {
+	if len(caps) == 0 {
+		return cpu.NeedFPU | cpu.NeedInstructions, nil
+	}
+	const all = cpu.NeedFPU | cpu.NeedInstructions | cpu.NeedSame
+	var need cpu.Need
+	if strings.HasPrefix(caps[0], "^") {
+		need = all
+	}
+	for _, c := range caps {
+		name, without := strings.CutPrefix(c, "^")
+		bits, ok := map[string]cpu.Need{"all": all, "cpu": cpu.NeedSame, "fpu": cpu.NeedFPU, "ins": cpu.NeedInstructions, "none": 0}[name]
+		switch {
+		case !ok:
+			return 0, fmt.Errorf("--cpu-cap: %q is not one of cpu, fpu, ins, all, none", c)
+		case name == "none" && !without:
+			need = 0
+		case without:
+			need &^= bits
+		default:
+			need |= bits
+		}
+	}
+	return need, nil
 }
 
 // eachOptional reads an image that may be missing.

@@ -84,3 +84,32 @@ func TestFPRoundTrip(t *testing.T) {
 		t.Errorf("a short area: %v", err)
 	}
 }
+
+func TestMeets(t *testing.T) {
+	f := Features{Arch: "amd64", Vendor: "A", Family: 6, XCR0: 7, Names: []string{"avx", "sse"}}
+	names, xsave, vendor, arch := f, f, f, f
+	names.Names = []string{"amx", "avx", "sse"}
+	xsave.XCR0 = 0xf
+	vendor.Vendor = "B"
+	arch.Arch = "riscv64"
+	for _, c := range []struct {
+		name string
+		want Features
+		need Need
+		ok   bool
+	}{
+		{"itself", f, NeedFPU | NeedInstructions | NeedSame, true},
+		{"an instruction", names, NeedInstructions, false},
+		{"an instruction, registers only", names, NeedFPU, true},
+		{"a register", xsave, NeedFPU, false},
+		{"a register, instructions only", xsave, NeedInstructions, true},
+		{"another vendor", vendor, NeedFPU | NeedInstructions, true},
+		{"another vendor, exactly", vendor, NeedSame, false},
+		{"another architecture", arch, NeedFPU, false},
+		{"nothing", names, 0, true},
+	} {
+		if err := f.Meets(c.want, c.need); (err == nil) != c.ok || err != nil && !errors.Is(err, ErrMissing) {
+			t.Errorf("%s: %v, want ok %t", c.name, err, c.ok)
+		}
+	}
+}

@@ -43,19 +43,40 @@ type Features struct {
 	Names []string `json:"features,omitempty"`
 }
 
+// Need says what of a CPU has to be as it was.
+type Need uint
+
+// The parts of a CPU, as CRIU's --cpu-cap has them.
+const (
+	NeedFPU          Need = 1 << iota // register state: every XSAVE component that the other one had
+	NeedInstructions                  // every instruction set feature
+	NeedSame                          // vendor, family, and no feature more or less
+)
+
 // Covers checks that a program which ran with the features want can run with have. A missing feature matters only if
 // programs may use it without the kernel's help, so all that Names lists do. The error wraps [ErrMissing].
 func (have Features) Covers(want Features) error {
+	return have.Meets(want, NeedFPU|NeedInstructions)
+}
+
+// Meets is Covers for some parts only. Another architecture is an error, unless nothing is needed.
+func (have Features) Meets(want Features, need Need) error {
+	if need == 0 {
+		return nil
+	}
 	if want.Arch != "" && want.Arch != have.Arch {
 		return fmt.Errorf("dumped on %s, this is %s: %w", want.Arch, have.Arch, ErrMissing)
 	}
+	if need&NeedSame != 0 && (want.Vendor != have.Vendor || want.Family != have.Family || want.XCR0 != have.XCR0 || !slices.Equal(want.Names, have.Names)) {
+		return fmt.Errorf("it is %s, not exactly like the %s of the dump: %w", have.Model, want.Model, ErrMissing)
+	}
 	var missing []string
 	for _, n := range want.Names {
-		if _, ok := slices.BinarySearch(have.Names, n); !ok {
+		if _, ok := slices.BinarySearch(have.Names, n); !ok && need&NeedInstructions != 0 {
 			missing = append(missing, n)
 		}
 	}
-	if lack := want.XCR0 &^ have.XCR0; lack != 0 {
+	if lack := want.XCR0 &^ have.XCR0; lack != 0 && need&NeedFPU != 0 {
 		missing = append(missing, fmt.Sprintf("XSAVE components %#x", lack))
 	}
 	if len(missing) > 0 {

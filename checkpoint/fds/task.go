@@ -43,7 +43,7 @@ type Options struct {
 	// GhostLimit is the most bytes on disk of a deleted file that are stored; 0 means 1 MiB.
 	GhostLimit int64
 
-	// External lists objects that are left out and must be handed in on restore ("file[mnt_id:inode]", "unix[inode]").
+	// External lists sockets that ExtUnixSk would allow, one by one, as "unix[INODE]" of the peer outside. Others have no meaning.
 	External []string
 
 	// NetNSID is the id of the network namespace in the tree's ids-PID.img, which sockets carry. 0 means 2, as CRIU has it.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -262,7 +263,7 @@ func (c *Collector) externPeer(f *unixFound) error {
 	if name == "" {
 		return f.o.refuse("a unix datagram socket connected to one without a name outside of the tree", "include the process that has it")
 	}
-	if !c.opts.ExtUnixSk {
+	if !c.opts.ExtUnixSk && !slices.Contains(c.opts.External, "unix["+strconv.FormatUint(uint64(f.diag.peer), 10)+"]") {
 		return f.o.refuse("a unix datagram socket connected to "+name+" outside of the tree", "allow it with --ext-unix-sk")
 	}
 	if strings.HasPrefix(name, "@") {

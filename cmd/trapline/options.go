@@ -48,11 +48,11 @@ var options = [...]option{
 	},
 	{
 		name: "shell-job", short: "j", cmds: cmdDumpRes, set: onOff(func(s *settings) *bool { return &s.shellJob }),
-		note: "allow a tree that does not lead its session; restored, it gets session and process group of its restorer",
+		note: "allow a tree whose root does not lead its session, which is refused otherwise; restored, it gets session and process group of its restorer",
 	},
 	{
-		name: "cpu-cap", kind: optional, arg: "CAP,…", cmds: cmdDumpRes, fate: noop, set: setCPUCap,
-		note: "what the CPU can do is always recorded, and a restore refuses a CPU that lacks some of it",
+		name: "cpu-cap", kind: optional, arg: "CAP,…", cmds: cmdDumpRes, set: setCPUCap,
+		note: "what of the CPU a restore compares: fpu, ins (both: default), cpu (exactly the same), all (the bare option), none; with ^ in front all but that. A dump with none records nothing",
 	},
 	{
 		name: "action-script", kind: value, arg: "FILE", cmds: cmdDumpRes, set: list(func(s *settings) *[]string { return &s.scripts }),
@@ -98,7 +98,7 @@ var options = [...]option{
 	// Files and devices.
 	{
 		name: "external", kind: value, arg: "RES", cmds: cmdDumpRes, set: setExternal,
-		note: "an object that is not dumped but replaced on restore: file[mnt_id:inode], tty[rdev:dev], unix[ino], …",
+		note: "an object that is not dumped but replaced on restore: unix[INODE], a unix socket outside of the tree; no other is supported yet",
 	},
 	{
 		name: "inherit-fd", kind: value, arg: "fd[NUM]:RES", cmds: cmdRestore, set: setInheritFD,

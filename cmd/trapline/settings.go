@@ -200,14 +200,16 @@ func setInheritFD(s *settings, v string) error {
 	return nil
 }
 
-// setExternal checks only that there is a type with an id in brackets: which types there are and what their ids
-// mean belongs to the engine.
+// setExternal checks that there is a type with an id in brackets, and refuses what can't be external yet.
 func setExternal(s *settings, v string) error {
 	open := strings.IndexByte(v, '[')
 	if open < 1 || !strings.Contains(v[open:], "]") {
 		return fmt.Errorf("%q is not of the form TYPE[ID]:VALUE", v)
 	}
 	s.external = append(s.external, v)
+	if !strings.HasPrefix(v, "unix[") {
+		s.refuse("external", v+": only unix[INODE] is possible; --inherit-fd replaces pipes, sockets and files on restore", true)
+	}
 	return nil
 }
 
