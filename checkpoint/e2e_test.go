@@ -212,8 +212,8 @@ func (s *scenario) try(t *testing.T, p pair) error {
 	if err := tgt.Gone(); err != nil {
 		return err
 	}
-	if left := testprog.Marked(tgt.Dir); len(left) > 0 {
-		return fmt.Errorf("after the dump these processes are still there: %v", left)
+	if left := before.AwaitFree(testprog.Patience); len(left) > 0 {
+		return fmt.Errorf("after the dump these tasks are still there: %v", left)
 	}
 	if s.images != nil {
 		if err := s.images(images); err != nil {

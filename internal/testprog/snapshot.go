@@ -7,9 +7,11 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,6 +42,33 @@ func Take(marker string) (Snapshot, error) {
 		return nil, fmt.Errorf("testprog: no process carries the marker %s", marker)
 	}
 	return s, nil
+}
+
+// AwaitFree waits until the ids of all its tasks are free again, at most limit, and returns those that are not: a task that
+// has ended keeps its id until somebody has waited for it.
+func (s Snapshot) AwaitFree(limit time.Duration) []int {
+	deadline := time.Now().Add(limit)
+	ids := map[int]bool{}
+	for k := range s {
+		parts := strings.Split(k, "/")
+		for _, p := range parts[:len(parts)-1] {
+			if id, err := strconv.Atoi(p); err == nil && !slices.Contains(parts, "fd") {
+				ids[id] = true
+			}
+		}
+	}
+	for {
+		for id := range ids {
+			// Of threads too: /proc finds them by name, it only does not list them.
+			if err := unix.Access(fmt.Sprintf("/proc/%d", id), unix.F_OK); err != nil {
+				delete(ids, id)
+			}
+		}
+		if len(ids) == 0 || time.Now().After(deadline) {
+			return slices.Sorted(maps.Keys(ids))
+		}
+		runtime.Gosched()
+	}
 }
 
 // hideOutside replaces the parent of the tree's root, which is the test before and init after.

@@ -104,25 +104,44 @@ static void *call(void *arg)
 
 static void handler(int sig) {}
 
-// blocked waits until the thread sleeps in the kernel.
-static void blocked(void)
+// call_now says which system call the thread sleeps in, and its first argument. It returns 0 while the thread runs.
+static int call_now(char *what, size_t size)
 {
-	char path[64], text[256];
+	char path[64], text[256] = "";
+	unsigned long arg;
+	long nr = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", tid);
+	f = fopen(path, "re");
+	if (f) {
+		if (!fgets(text, sizeof(text), f))
+			text[0] = 0;
+		fclose(f);
+	}
+	if (sscanf(text, "%ld %lx", &nr, &arg) != 2 || nr < 0)
+		return 0;
+	snprintf(what, size, "%ld %lx", nr, arg);
+	return 1;
+}
+
+static char blocked_in[64];
+
+// blocked waits until the thread sleeps in the kernel, and if again is set in the call of the first time (or in
+// restart_syscall), unless that has ended.
+static void blocked(int again)
+{
+	char what[64] = "";
 
 	while (!tid)
 		sched_yield();
-	snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", tid);
-	for (;;) {
-		FILE *f = fopen(path, "re");
-		long nr = -1;
-		int running = !f || !fgets(text, sizeof(text), f) || !strncmp(text, "running", 7) || sscanf(text, "%ld", &nr) != 1;
-
-		if (f)
-			fclose(f);
-		if (!running && nr >= 0)
-			return;
+	while (!ended) {
+		if (call_now(what, sizeof(what)) && (!again || !strcmp(what, blocked_in) || atoi(what) == SYS_restart_syscall))
+			break;
 		sched_yield();
 	}
+	if (!again)
+		strcpy(blocked_in, what);
 }
 
 int main(int argc, char **argv)
@@ -160,12 +179,20 @@ int main(int argc, char **argv)
 		}
 	}
 	signal(SIGUSR2, handler);
+	if (is("sigsuspend")) {
+		sigemptyset(&set);
+		sigaddset(&set, SIGUSR2);
+		pthread_sigmask(SIG_BLOCK, &set, NULL);
+	}
 	MUST(!pthread_create(&th, NULL, call, NULL));
 	// Signals for the waiting thread must not be taken by this one.
 	sigfillset(&set);
 	pthread_sigmask(SIG_BLOCK, &set, &old);
-	blocked();
+	blocked(0);
 	tt_wait();
+	// A call that is restarted must be so before it has a reason to return; but sigsuspend, which loses no signal.
+	if (!is("sigsuspend"))
+		blocked(1);
 	// Let it end.
 	if (is("nanosleep") || is("clock_nanosleep")) {
 		eintr = 1; // ERESTART_RESTARTBLOCK can't be carried over

@@ -4,6 +4,7 @@
 
 static pid_t fork_below(int session, pid_t *leader)
 {
+	char end;
 	int p[2];
 	pid_t mid, pid = 0;
 
@@ -26,9 +27,10 @@ static pid_t fork_below(int session, pid_t *leader)
 			_exit(1);
 		_exit(0);
 	}
-	MUST(read(p[0], &pid, sizeof(pid)) == sizeof(pid));
-	close(p[0]);
 	close(p[1]);
+	MUST(read(p[0], &pid, sizeof(pid)) == sizeof(pid));
+	MUST(read(p[0], &end, 1) == 0); // the pipe's end: the grandchild has closed its descriptors
+	close(p[0]);
 	MUST(waitpid(mid, NULL, 0) == mid);
 	*leader = mid;
 	return pid;

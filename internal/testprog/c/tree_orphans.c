@@ -5,6 +5,7 @@
 int main(void)
 {
 	int p[2], on = 0;
+	char end;
 	pid_t mid, orphan = 0, late = 0;
 
 	tt_block_go();
@@ -23,9 +24,10 @@ int main(void)
 			_exit(1);
 		_exit(0);
 	}
-	MUST(read(p[0], &orphan, sizeof(orphan)) == sizeof(orphan));
-	close(p[0]);
 	close(p[1]);
+	MUST(read(p[0], &orphan, sizeof(orphan)) == sizeof(orphan));
+	MUST(read(p[0], &end, 1) == 0); // the pipe's end: the grandchild has closed its descriptors
+	close(p[0]);
 	MUST(waitpid(mid, NULL, 0) == mid);
 	tt_wait();
 	CHECK(prctl(PR_GET_CHILD_SUBREAPER, &on) == 0 && on == 1, "PR_GET_CHILD_SUBREAPER says %d, expected 1", on);
