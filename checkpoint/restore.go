@@ -37,8 +37,8 @@ type restorer struct {
 	nursery *inject.Nursery
 	channel *inject.Channel // to all tasks
 	// What every task inherits from the nursery: its maps, and the scratch area, apart from them.
-	cradle *cradle
-	area   inject.Range
+	cradle      *cradle
+	area        inject.Range
 	shared      sharedMemory
 	remoteCalls map[int][]fds.Remote // by pid
 	pageBytes   int64                // in all pagemaps
