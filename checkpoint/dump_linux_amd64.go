@@ -20,6 +20,14 @@ const (
 	fpuRegSet = 0x202 // NT_X86_XSTATE
 )
 
+// emptyThreadInfo is for warmTypes.
+func emptyThreadInfo() *core_x86.ThreadInfoX86 {
+	return &core_x86.ThreadInfoX86{
+		Gpregs: &core_x86.UserX86RegsEntry{}, Fpregs: &core_x86.UserX86FpregsEntry{Xsave: &core_x86.UserX86XsaveEntry{}},
+		Tls: []*core_x86.UserDescT{{}},
+	}
+}
+
 // regsSupported refuses a task whose registers an image or a restore can't take.
 func regsSupported(r *inject.Regs) error {
 	const user32 = 0x23 // __USER32_CS

@@ -5,6 +5,7 @@ package checkpoint
 import (
 	"fmt"
 
+	core_x86 "github.com/checkpoint-restore/go-criu/v8/crit/images/core-x86"
 	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
 
 	"github.com/trapline/trapline/checkpoint/inject"
@@ -23,6 +24,9 @@ func regsPC(r *inject.Regs) uint64        { return r.Pc }
 func setRegsPC(r *inject.Regs, pc uint64) { r.Pc = pc }
 
 func putRegs(*criu_core.CoreEntry, *targetThread) error { return regsSupported(nil) }
+
+// emptyThreadInfo is for warmTypes.
+func emptyThreadInfo() *core_x86.ThreadInfoX86 { return nil }
 
 func archQuestions(*answers) []question { return nil }
 

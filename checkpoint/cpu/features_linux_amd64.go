@@ -146,18 +146,27 @@ var Current = sync.OnceValue(func() Features {
 		}
 		f.Model = strings.TrimSpace(strings.TrimRight(s.String(), "\x00"))
 	}
+	// In a virtual machine each CPUID is an exit to the hypervisor, some 20 µs: every leaf is asked once.
+	type leaf struct{ leaf, sub uint32 }
+	known := map[leaf][4]uint32{}
+	ask := func(l, sub uint32) [4]uint32 {
+		r, ok := known[leaf{l, sub}]
+		if !ok {
+			r[0], r[1], r[2], r[3] = cpuid(l, sub)
+			known[leaf{l, sub}] = r
+		}
+		return r
+	}
 	for _, fl := range flags {
 		if fl.leaf >= 0x80000000 && fl.leaf > maxExt || fl.leaf < 0x80000000 && fl.leaf > maxLeaf {
 			continue
 		}
 		if fl.sub > 0 && fl.leaf == 7 {
-			if subs, _, _, _ := cpuid(7, 0); fl.sub > subs {
+			if fl.sub > ask(7, 0)[0] {
 				continue
 			}
 		}
-		var r [4]uint32
-		r[0], r[1], r[2], r[3] = cpuid(fl.leaf, fl.sub)
-		if r[fl.reg]>>fl.bit&1 != 0 {
+		if r := ask(fl.leaf, fl.sub); r[fl.reg]>>fl.bit&1 != 0 {
 			f.Names = append(f.Names, fl.name)
 		}
 	}
