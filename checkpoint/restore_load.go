@@ -76,6 +76,9 @@ func (r *restorer) load() error {
 	if r.images, err = image.Open(r.opts.ImagesDir); err != nil {
 		return err
 	}
+	if err := r.images.CheckLengths(); err != nil {
+		return err
+	}
 	if err := r.hook(ActionPreRestore, 0); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -146,6 +147,32 @@ func (r *Reader) Has(name string) bool {
 	var st unix.Stat_t
 	return validName(name) && unix.Fstatat(int(r.dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil &&
 		st.Mode&unix.S_IFMT == unix.S_IFREG
+}
+
+// CheckLengths looks whether all files that the checksums know are there with their lengths, also those that a restore has
+// no use for: a directory of which a copy was cut short is not to be trusted. It reads nothing of them. The error wraps
+// [ErrCorrupt]. Without checksums there is nothing to compare with.
+func (r *Reader) CheckLengths() error {
+	for _, name := range slices.Sorted(maps.Keys(r.sums)) {
+		want := r.sums[name]
+		if want.Skip || want.Link || unsummed(name) {
+			continue
+		}
+		var st unix.Stat_t
+		err := unix.Fstatat(int(r.dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+		switch {
+		case errors.Is(err, unix.ENOENT):
+			err = corrupt(name, -1, "missing, %s lists it", SumsName)
+		case err != nil:
+			err = &fs.PathError{Op: "stat", Path: filepath.Join(r.path, name), Err: err}
+		case st.Size != want.Size || st.Mode&unix.S_IFMT != unix.S_IFREG:
+			err = corrupt(name, -1, "it has %d bytes, %s says %d", st.Size, SumsName, want.Size)
+		}
+		if err != nil {
+			return fmt.Errorf("images directory %s: %w", r.path, err)
+		}
+	}
+	return nil
 }
 
 // Size returns the length of a file in bytes.

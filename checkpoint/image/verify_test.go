@@ -4,6 +4,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -224,5 +225,44 @@ func TestVerifyNamesBlock(t *testing.T) {
 	rep = verify(t, dir)
 	if len(rep.Problems) != 1 || rep.Problems[0].Offset != 5*BlockSize+3 || rep.Problems[0].Length != 2*BlockSize+PageSize-3 {
 		t.Errorf("truncated: %v", rep.Problems)
+	}
+}
+
+// TestCheckLengths cuts, lengthens and removes each file in turn.
+func TestCheckLengths(t *testing.T) {
+	dir := t.TempDir()
+	writeSmall(t, dir)
+	r, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := r.CheckLengths(); err != nil {
+		t.Fatal(err)
+	}
+	for name, sum := range r.sums {
+		if sum.Link || sum.Skip || unsummed(name) {
+			continue
+		}
+		path := filepath.Join(dir, name)
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for what, change := range map[string]func() error{
+			"cut":        func() error { return os.Truncate(path, int64(len(data)-1)) },
+			"lengthened": func() error { return os.Truncate(path, int64(len(data)+1)) },
+			"removed":    func() error { return os.Remove(path) },
+		} {
+			if err := change(); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.CheckLengths(); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), name) {
+				t.Errorf("%s %s: %v; want an ErrCorrupt that names it", name, what, err)
+			}
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }

@@ -138,6 +138,7 @@ int main(int argc, char **argv)
 				unsupported = unshare(ns[i].flag) != 0;
 		if (!strcmp(mode, "pid_ns")) {
 			kid = syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
+			MUST(kid >= 0);
 			if (!kid) {
 				tt_child_wait();
 				_exit(0);
@@ -150,7 +151,7 @@ int main(int argc, char **argv)
 		tt_say("unsupported\n"); // by this kernel: nothing to refuse
 		_exit(0);
 	}
-	MUST(!pthread_create(&a, NULL, spin, NULL) && !pthread_create(&b, NULL, sleeper, NULL));
+	MUST(!(errno = pthread_create(&a, NULL, spin, NULL)) && !(errno = pthread_create(&b, NULL, sleeper, NULL)));
 	tt_wait();
 	long before = turns;
 	while (turns == before)
