@@ -18,7 +18,7 @@ const coreMarch = criu_core.CoreEntry_X86_64
 const ntX86XState = 0x202
 
 // loadRegisters checks that a thread's registers can be those of this machine.
-func loadRegisters(th *thread) error {
+func loadRegisters(t *task, th *thread) error {
 	ti := th.core.GetThreadInfo()
 	if ti.GetGpregs() == nil {
 		return fmt.Errorf("no registers: %w", ErrImage)
@@ -30,6 +30,12 @@ func loadRegisters(th *thread) error {
 		fp, err := cpu.DecodeFP(ti.Fpregs)
 		if err != nil {
 			return err
+		}
+		if cpu.Lossy(fp) {
+			if own := t.extra.thread(th.tid); own == nil || len(own.XState) == 0 {
+				return fmt.Errorf("its register state has components (%#x) such as AMX tiles, which CRIU's images have no field for: %w",
+					cpu.XStateBV(fp), ErrNotSupported)
+			}
 		}
 		th.fp = fp
 	}

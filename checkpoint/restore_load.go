@@ -170,8 +170,15 @@ func (r *restorer) loadTask(t *task) error {
 			return err
 		}
 	}
+	x := &Extra{}
+	switch err := r.images.Extra(extraName(t.pid), x); {
+	case err == nil:
+		t.extra = x
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
 	for _, th := range t.threads {
-		if err := loadRegisters(th); err != nil {
+		if err := loadRegisters(t, th); err != nil {
 			return fmt.Errorf("%v: thread %d: %w", t, th.tid, err)
 		}
 		if th.core.ThreadCore == nil {
@@ -194,13 +201,6 @@ func (r *restorer) loadTask(t *task) error {
 	}
 	t.fs = &criufs.FsEntry{}
 	if err := r.images.One(fmt.Sprintf("fs-%d.img", t.pid), t.fs); err != nil {
-		return err
-	}
-	x := &Extra{}
-	switch err := r.images.Extra(extraName(t.pid), x); {
-	case err == nil:
-		t.extra = x
-	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
 	return nil
