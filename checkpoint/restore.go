@@ -30,18 +30,19 @@ type restorer struct {
 	tl    *stage.Timeline
 	start time.Time
 
-	images  *image.Reader
-	files   *fds.Set
-	tasks   []*task // in the order of pstree.img: the root first
-	byPid   map[int]*task
-	nursery *inject.Nursery
-	channel *inject.Channel // to all tasks
+	images   *image.Reader
+	files    *fds.Set
+	tasks    []*task // in the order of pstree.img: the root first
+	byPid    map[int]*task
+	nursery  *inject.Nursery
+	channels []*inject.Channel // each to all tasks
 	// What every task inherits from the nursery: its maps, and the scratch area, apart from them.
 	cradle      *cradle
 	area        inject.Range
 	shared      sharedMemory
 	remoteCalls map[int][]fds.Remote // by pid
 	pageBytes   int64                // in all pagemaps
+	vdsoCall    uint64               // where in the vDSO a system call instruction is
 	counted     int64                // remote calls that are in spans of single processes
 	result      RestoreResult
 }
@@ -85,7 +86,7 @@ func restore(ctx context.Context, opts *RestoreOptions) (_ *RestoreResult, err e
 		name stage.Name
 		run  func() error
 	}{
-		{stage.Load, r.load},       // read and check the images
+		{stage.Load, r.prepare},    // read and check the images
 		{stage.Fork, r.fork},       // the tree with its ids and sessions
 		{stage.Files, r.openFiles}, // descriptors
 		{stage.Memory, r.memory},   // unmap, map, vDSO
@@ -166,8 +167,8 @@ func (r *restorer) close(failed error) error {
 		r.kill()
 	}
 	r.endNursery()
-	if r.channel != nil {
-		r.channel.Close()
+	for _, ch := range r.channels {
+		ch.Close()
 	}
 	for _, t := range r.tasks {
 		t.close()

@@ -8,17 +8,21 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trapline/trapline/checkpoint/image"
 	"github.com/trapline/trapline/checkpoint/inject"
+	"github.com/trapline/trapline/checkpoint/stage"
 )
 
 // calls is a batch of a process that is being restored. Its entries have names for their errors, and descriptors of the
 // engine can be lent to it.
 type calls struct {
 	*inject.Batch
-	s      *inject.Session
-	names  []callName
-	lent   []lent
-	failed error // of lend: the batch must not run
+	s       *inject.Session
+	channel *inject.Channel // for pass
+	numbers *numbers        // of the process, for pass
+	names   []callName
+	lent    []lent
+	failed  error // of pass: the batch must not run
 }
 
 // callName is what a call is for, and the address that it is about, if not 0. Without a name the call may fail.
@@ -35,6 +39,70 @@ type lent struct {
 }
 
 func newCalls(s *inject.Session) *calls { return &calls{Batch: s.NewBatch(), s: s} }
+
+// batch begins a batch of a process to which descriptors can be lent.
+func (r *restorer) batch(t *task, ch *inject.Channel) *calls {
+	c := newCalls(t.s)
+	c.channel, c.numbers = ch, t.numbers
+	return c
+}
+
+// pipeline lets every task that is alive make the calls that build adds to its batch, as a span of the process within that of the
+// stage; then, if it is not nil, after. While one is at its calls the batch of the next is built.
+func (r *restorer) pipeline(name stage.Name, build func(*task, *calls) error, after func(*task) error) error {
+	type flight struct {
+		t     *task
+		c     *calls
+		span  stage.Span
+		calls int64
+		read  int64
+	}
+	var out []flight
+	land := func() error {
+		f := out[0]
+		out = out[1:]
+		err := f.c.end()
+		if err == nil && after != nil {
+			err = after(f.t)
+		}
+		n := f.t.calls() - f.calls
+		r.counted += n
+		f.span.Add(stage.Counts{Calls: n, Bytes: f.read, Pages: f.read / image.PageSize})
+		f.span.End()
+		if err != nil {
+			return fmt.Errorf("%v: %w", f.t, err)
+		}
+		return nil
+	}
+	for i, t := range r.tasks {
+		if t.dead {
+			continue
+		}
+		// Whose table of descriptors is shared with another can't tell which numbers are free while that is at work.
+		for len(out) >= len(r.channels) || len(out) > 0 && t.sharesTable {
+			if err := land(); err != nil {
+				return err
+			}
+		}
+		f := flight{t: t, c: r.batch(t, r.channels[i%len(r.channels)]), span: r.tl.Begin(name, t.pid), calls: t.calls(), read: -r.result.Bytes}
+		err := build(t, f.c)
+		f.read += r.result.Bytes
+		if err == nil {
+			err = f.c.begin()
+		}
+		if err != nil {
+			f.span.End()
+			return fmt.Errorf("%v: %w", t, err)
+		}
+		out = append(out, f)
+	}
+	for len(out) > 0 {
+		if err := land(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // do adds a call; an empty name means that it may fail.
 func (c *calls) do(name string, nr uintptr, args ...uint64) { c.doAt(name, 0, nr, args...) }
@@ -67,20 +135,27 @@ const callRoom = 4096
 
 // run makes the calls, checks what became of them, and begins anew. The first one that failed is the error.
 func (c *calls) run() error {
-	if c.failed != nil {
+	if err := c.begin(); err != nil {
+		return err
+	}
+	return c.end()
+}
+
+// begin and end are the parts of run. The process is at its calls between them.
+func (c *calls) begin() error {
+	if c.failed != nil || c.Len() == 0 {
 		return c.failed
 	}
+	return c.s.Begin(c.Batch)
+}
+
+func (c *calls) end() error {
 	if c.Len() == 0 {
 		return nil
 	}
-	if err := c.s.Run(c.Batch); err != nil {
+	if err := c.s.End(c.Batch); err != nil {
 		return err
 	}
-	return c.check()
-}
-
-// check looks at the results of a batch that has run, and begins anew.
-func (c *calls) check() error {
 	for _, l := range c.lent {
 		got, err := l.Numbers(c.Batch)
 		if err != nil {
@@ -110,18 +185,18 @@ func (c *calls) check() error {
 }
 
 // pass adds the receipt of descriptors, in the order of their numbers, which it returns.
-func (c *calls) pass(ch *inject.Channel, t *numbers, own []int, closeOnExec bool) ([]int, error) {
+func (c *calls) pass(own []int, closeOnExec bool) ([]int, error) {
 	var all []int
 	for chunk := range slices.Chunk(own, inject.MaxRights) {
-		p, err := ch.Pass(c.Batch, chunk, closeOnExec)
+		p, err := c.channel.Pass(c.Batch, chunk, closeOnExec)
 		if err != nil {
 			c.failed = err
 			return nil, err
 		}
 		want := make([]int, len(chunk))
 		for i := range chunk {
-			want[i] = t.next()
-			t.take(want[i])
+			want[i] = c.numbers.next()
+			c.numbers.take(want[i])
 		}
 		c.lent = append(c.lent, lent{p, want})
 		all = append(all, want...)
@@ -130,10 +205,10 @@ func (c *calls) pass(ch *inject.Channel, t *numbers, own []int, closeOnExec bool
 }
 
 // giveBack closes what pass has brought.
-func (c *calls) giveBack(t *numbers, fds ...int) {
+func (c *calls) giveBack(fds ...int) {
 	for _, fd := range fds {
 		c.do("", unix.SYS_CLOSE, uint64(fd))
-		t.give(fd)
+		c.numbers.give(fd)
 	}
 }
 

@@ -29,16 +29,16 @@ func (r *restorer) beforeFork(p *task, births []birth) error {
 		return nil
 	}
 	for _, st := range births {
-		if c := r.byPid[st.pid]; st.op != birthFork || c == nil || !c.sharesPages() {
+		if child := r.byPid[st.pid]; st.op != birthFork || child == nil || !child.sharesPages() {
 			continue
 		}
 		span := r.tl.Begin(stage.Fork, p.pid)
 		defer span.End()
 		before := r.result.Bytes
-		if err := r.addressSpace(p); err != nil {
+		c := r.batch(p, r.channels[0])
+		if err := r.addressSpace(p, c); err != nil {
 			return err
 		}
-		c := newCalls(p.s)
 		if err := r.readPages(p, c); err != nil {
 			return err
 		}

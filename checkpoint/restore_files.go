@@ -38,7 +38,7 @@ func (r *restorer) openFiles() error {
 			}
 		}
 	}
-	return r.each(stage.Files, func(t *task) error { return r.handOut(t, uses) })
+	return r.pipeline(stage.Files, func(t *task, c *calls) error { return r.handOut(t, c, uses) }, nil)
 }
 
 // handOutChunk is how many descriptors are opened, sent and closed again at a time. So the engine's own table stays small:
@@ -49,12 +49,11 @@ const handOutChunk = 24
 const messagesAtOnce = 64
 
 // handOut gives a process its descriptors at their numbers. uses counts the tables that each open file is still to go to.
-func (r *restorer) handOut(t *task, uses map[uint32]int) error {
+func (r *restorer) handOut(t *task, c *calls, uses map[uint32]int) error {
 	last := map[uint32]int{} // where in the table an open file is for the last time
 	for i, e := range t.table {
 		last[e.ID] = i
 	}
-	c := newCalls(t.s)
 	at := 0
 	for chunk := range slices.Chunk(t.table, handOutChunk) {
 		own := make([]int, len(chunk))
@@ -66,11 +65,11 @@ func (r *restorer) handOut(t *task, uses map[uint32]int) error {
 			}
 			allCloexec = allCloexec && e.CloseOnExec
 		}
-		got, err := c.pass(r.channel, t.numbers, own, allCloexec)
+		got, err := c.pass(own, allCloexec)
 		if err != nil {
 			return err
 		}
-		c.place(t.numbers, chunk, got, allCloexec)
+		c.place(chunk, got, allCloexec)
 		for i, e := range chunk {
 			if last[e.ID] != at+i {
 				continue
@@ -86,12 +85,12 @@ func (r *restorer) handOut(t *task, uses map[uint32]int) error {
 			}
 		}
 	}
-	return c.run()
+	return nil
 }
 
 // place moves received descriptors to their numbers. Both lists ascend, and each number received was the lowest free
 // one, so none lies above its goal: from the highest down no move meets another.
-func (c *calls) place(t *numbers, want []fds.Entry, got []int, allCloexec bool) {
+func (c *calls) place(want []fds.Entry, got []int, allCloexec bool) {
 	for i := len(want) - 1; i >= 0; i-- {
 		e := want[i]
 		var cloexec uint64
@@ -101,8 +100,8 @@ func (c *calls) place(t *numbers, want []fds.Entry, got []int, allCloexec bool) 
 		switch {
 		case got[i] != e.FD:
 			c.doAt("putting a descriptor to its number", uint64(e.FD), unix.SYS_DUP3, uint64(got[i]), uint64(e.FD), cloexec)
-			t.take(e.FD)
-			c.giveBack(t, got[i])
+			c.numbers.take(e.FD)
+			c.giveBack(got[i])
 		case e.CloseOnExec && !allCloexec:
 			c.do("FD_CLOEXEC", unix.SYS_FCNTL, uint64(e.FD), unix.F_SETFD, unix.FD_CLOEXEC)
 		}

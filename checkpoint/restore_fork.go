@@ -219,7 +219,9 @@ func (m *midwife) born(by *inject.Session, st birth, tid int) error {
 	}
 	t.s = s
 	t.numbers, t.cradle = &numbers{}, born
-	t.numbers.take(m.r.channel.Remote)
+	for _, ch := range m.r.channels {
+		t.numbers.take(ch.Remote)
+	}
 	if p != nil && st.op == birthFork {
 		if sharesFiles(p, t) {
 			t.numbers = p.numbers
@@ -261,7 +263,7 @@ func sharesFiles(a, b *task) bool {
 	return a.ids != nil && b.ids != nil && a.ids.GetFilesId() != 0 && a.ids.GetFilesId() == b.ids.GetFilesId()
 }
 
-// spawn starts the nursery where none of the tree's maps will be, under an id that none of its tasks has.
+// spawn settles the nursery where none of the tree's maps will be, under an id that none of its tasks has.
 func (r *restorer) spawn() error {
 	var avoid []inject.Range
 	ids := map[int]bool{}
@@ -274,20 +276,21 @@ func (r *restorer) spawn() error {
 			avoid = append(avoid, inject.Range{Start: v.GetStart(), End: v.GetEnd()})
 		}
 	}
-	for try := 0; ; try++ {
-		n, err := inject.Spawn(avoid, areaSize)
-		if err != nil {
-			return err
-		}
-		r.nursery, r.area, r.cradle = n, n.Whole(), &cradle{maps: n.Maps}
-		if !ids[n.T.Tid] {
-			return r.openChannel()
-		}
+	for try := 0; ids[r.nursery.T.Tid]; try++ {
 		r.endNursery()
 		if try == 100 {
 			return fmt.Errorf("no process id is free beside those of the tree")
 		}
+		var err error
+		if r.nursery, err = inject.StartNursery(); err != nil {
+			return err
+		}
 	}
+	if err := r.nursery.Settle(avoid, areaSize); err != nil {
+		return err
+	}
+	r.area, r.cradle = r.nursery.Whole(), &cradle{maps: r.nursery.Maps}
+	return r.openChannels()
 }
 
 // reapTime is how long an ended process may keep an id that the tree needs.
@@ -313,8 +316,11 @@ func one(s *inject.Session, nr uintptr, args ...uint64) (uint64, error) {
 	return b.Result(i)
 }
 
-// openChannel makes the way for descriptors, at a number that no process needs.
-func (r *restorer) openChannel() error {
+// channelsAtOnce is how many processes can receive descriptors at the same time.
+const channelsAtOnce = 4
+
+// openChannels makes the ways for descriptors, at numbers that no process needs.
+func (r *restorer) openChannels() error {
 	used := numbers{}
 	highest := 0
 	for _, t := range r.tasks {
@@ -340,8 +346,14 @@ func (r *restorer) openChannel() error {
 	if err := unix.Prlimit(r.nursery.T.Tid, unix.RLIMIT_NOFILE, &lim, nil); err != nil {
 		r.log.Warn("the limit of open files can't be raised", "to", lim.Max, "err", err)
 	}
+	at := 0
+	for n := 0; n < channelsAtOnce; n++ {
+		if used.used[at+n] {
+			at, n = at+n+1, -1
+		}
+	}
 	var err error
-	r.channel, err = r.nursery.OpenChannel(used.next())
+	r.channels, err = r.nursery.OpenChannels(at, channelsAtOnce)
 	return err
 }
 

@@ -36,16 +36,17 @@ type task struct {
 
 	pagemap *image.Pagemap // nil: no pages
 
-	s          *inject.Session
-	table      []fds.Entry
-	numbers    *numbers            // shared by the processes that share a table (CLONE_FILES)
-	lent       map[fileKey]int     // what its maps are of: descriptors in the task while it is being mapped
-	cradle     *cradle             // what it was born with
-	kernelMaps []inject.NamedRange // the vDSO and its data, where they are now
-	kept       []kept              // what of that it keeps: memory shared copy-on-write with its parent
-	mapped     bool                // its maps are there
-	filled     bool                // and its pages
-	released   bool
+	s           *inject.Session
+	table       []fds.Entry
+	sharesTable bool                // with another process (CLONE_FILES)
+	numbers     *numbers            // shared by the processes that share a table (CLONE_FILES)
+	lent        map[fileKey]int     // what its maps are of: descriptors in the task while it is being mapped
+	cradle      *cradle             // what it was born with
+	kernelMaps  []inject.NamedRange // the vDSO and its data, where they are now
+	kept        []kept              // what of that it keeps: memory shared copy-on-write with its parent
+	mapped      bool                // its maps are there
+	filled      bool                // and its pages
+	released    bool
 }
 
 // thread is one thread of a process that is being restored.
@@ -67,6 +68,18 @@ func (t *task) comm() string { return t.core.GetTc().GetComm() }
 
 // String names the task in messages.
 func (t *task) String() string { return fmt.Sprintf("pid %d (%s)", t.pid, t.comm()) }
+
+// prepare loads the images and, meanwhile, starts the first process, in which nothing of them is yet.
+func (r *restorer) prepare() error {
+	loaded := make(chan error, 1)
+	go func() { loaded <- r.load() }()
+	var err error
+	r.nursery, err = inject.StartNursery()
+	if lerr := <-loaded; lerr != nil {
+		return lerr
+	}
+	return err
+}
 
 func (r *restorer) load() error {
 	if err := r.refuseOptions(); err != nil {
@@ -122,6 +135,7 @@ func (r *restorer) load() error {
 			root, root.sid, ErrNotSupported)
 	}
 	r.markInherited()
+	r.markSharers()
 	return r.loadPagemaps()
 }
 
@@ -257,5 +271,21 @@ func (r *restorer) markInherited() {
 	for _, t := range r.tasks {
 		t.inheritSid = t.sid == root.sid
 		t.inheritPgid = t.pgid == root.pgid && root.pgid != root.pid
+	}
+}
+
+// markSharers finds the processes that share a table of descriptors.
+func (r *restorer) markSharers() {
+	first := map[uint32]*task{}
+	for _, t := range r.tasks {
+		id := t.ids.GetFilesId()
+		if t.dead || id == 0 {
+			continue
+		}
+		if o := first[id]; o != nil {
+			o.sharesTable, t.sharesTable = true, true
+		} else {
+			first[id] = t
+		}
 	}
 }

@@ -19,12 +19,12 @@ import (
 
 // memory gives each process its address space: nothing of the nursery's but the vDSO, every map at its place, empty.
 func (r *restorer) memory() error {
-	return r.each(stage.Memory, func(t *task) error {
+	return r.pipeline(stage.Memory, func(t *task, c *calls) error {
 		if t.mapped {
 			return nil
 		}
-		return r.addressSpace(t)
-	})
+		return r.addressSpace(t, c)
+	}, nil)
 }
 
 // cradle is the address space that a process is born with, apart from the scratch area.
@@ -32,8 +32,8 @@ type cradle struct {
 	maps []inject.NamedRange
 }
 
-func (r *restorer) addressSpace(t *task) error {
-	c := newCalls(t.s)
+// addressSpace adds the calls that make it. The last may still be in the batch when it returns.
+func (r *restorer) addressSpace(t *task, c *calls) error {
 	borrowed, err := r.lendFiles(t, c)
 	if err != nil {
 		return err
@@ -48,10 +48,7 @@ func (r *restorer) addressSpace(t *task) error {
 	if err := r.dropStale(t, c); err != nil {
 		return err
 	}
-	c.giveBack(t.numbers, borrowed...)
-	if err := c.run(); err != nil {
-		return err
-	}
+	c.giveBack(borrowed...)
 	t.mapped = true
 	return nil
 }
@@ -221,7 +218,7 @@ func (r *restorer) lendFiles(t *task, c *calls) ([]int, error) {
 	for _, o := range objects {
 		keys, own = append(keys, o.key()), append(own, int(o.file.Fd()))
 	}
-	got, err := c.pass(r.channel, t.numbers, own, true)
+	got, err := c.pass(own, true)
 	if err != nil {
 		return nil, err
 	}

@@ -48,19 +48,12 @@ func (r *restorer) loadPagemaps() error {
 
 // pages lets every process read its pages from the image into its maps, then gives the maps their protections.
 func (r *restorer) pages() error {
-	err := r.each(stage.Pages, func(t *task) error {
-		c := newCalls(t.s)
+	err := r.pipeline(stage.Pages, func(t *task, c *calls) error {
 		if err := r.readPages(t, c); err != nil {
 			return err
 		}
-		if err := r.finishMaps(t, c); err != nil {
-			return err
-		}
-		if err := c.run(); err != nil {
-			return err
-		}
-		return r.protectionKeys(t)
-	})
+		return r.finishMaps(t, c)
+	}, r.protectionKeys)
 	r.result.Pages = r.result.Bytes / image.PageSize
 	return err
 }
@@ -123,7 +116,7 @@ func (r *restorer) readPages(t *task, c *calls) error {
 		return err
 	}
 	for _, fd := range p.fds {
-		c.giveBack(t.numbers, fd)
+		c.giveBack(fd)
 	}
 	p.count()
 	return nil
@@ -137,7 +130,7 @@ func (p *pageReader) add(t *task, e *image.PagemapEntry, start, end uint64) erro
 		if err != nil {
 			return err
 		}
-		got, err := p.c.pass(p.r.channel, t.numbers, []int{int(f.Fd())}, true)
+		got, err := p.c.pass([]int{int(f.Fd())}, true)
 		f.Close()
 		if err != nil {
 			return err

@@ -19,7 +19,7 @@ func (r *restorer) resume() error {
 	if err := r.files.Close(); err != nil {
 		return err
 	}
-	if err := r.each(stage.Resume, r.finishTask); err != nil {
+	if err := r.leaveBlob(); err != nil {
 		return err
 	}
 	root := r.tasks[0]
@@ -30,8 +30,50 @@ func (r *restorer) resume() error {
 	return r.letGo()
 }
 
-// finishTask brings all threads of a process to their own registers, stopped.
-func (r *restorer) finishTask(t *task) error {
+// leaveBlob brings all threads of all processes to their own registers, stopped. The last remote call of a process unmaps the memory
+// that the others were made from.
+func (r *restorer) leaveBlob() error {
+	type leaving struct {
+		t     *task
+		parts [4]func() error
+		span  stage.Span
+	}
+	var all []leaving
+	for _, t := range r.tasks {
+		if t.dead {
+			continue
+		}
+		l := leaving{t: t, span: r.tl.Begin(stage.Resume, t.pid)}
+		defer l.span.End() // after an error; else it has no effect
+		pc, err := r.systemCall(t)
+		if err == nil {
+			err = r.finishThreads(t)
+		}
+		if err != nil {
+			return fmt.Errorf("%v: %w", t, err)
+		}
+		l.parts = t.s.LeaveParts(pc, r.area)
+		all = append(all, l)
+	}
+	for part := range len(leaving{}.parts) {
+		for _, l := range all {
+			err := l.parts[part]()
+			if last := part == len(l.parts)-1; last && err == nil {
+				err = r.finishThread(l.t, l.t.threads[0])
+				l.span.Add(stage.Counts{Calls: 1})
+				l.span.End()
+				r.counted++
+			}
+			if err != nil {
+				return fmt.Errorf("%v: %w", l.t, err)
+			}
+		}
+	}
+	return nil
+}
+
+// finishThreads gives the threads but the leader their own registers.
+func (r *restorer) finishThreads(t *task) error {
 	for _, th := range t.threads {
 		if err := r.rseqSection(th); err != nil {
 			return fmt.Errorf("thread %d: %w", th.tid, err)
@@ -42,18 +84,7 @@ func (r *restorer) finishTask(t *task) error {
 			return fmt.Errorf("thread %d: %w", th.tid, err)
 		}
 	}
-	// the last remote call unmaps the memory that the others were made from
-	pc, err := systemCall(t)
-	if err != nil {
-		return err
-	}
-	if _, err := t.s.CallAt(pc, unix.SYS_MUNMAP, r.area.Start, r.area.End-r.area.Start); err != nil {
-		return fmt.Errorf("unmapping scratch memory: %w", err)
-	}
-	if err := t.s.Trap(); err != nil {
-		return err
-	}
-	return r.finishThread(t, t.threads[0])
+	return nil
 }
 
 func (r *restorer) finishThread(t *task, th *thread) error {
@@ -80,15 +111,21 @@ func (r *restorer) rseqSection(th *thread) error {
 
 // systemCall finds a system call instruction that stays when the scratch area is gone: the vDSO has some; without one
 // the program's own text.
-func systemCall(t *task) (uint64, error) {
+func (r *restorer) systemCall(t *task) (uint64, error) {
 	var last error
 	for _, vdso := range []bool{true, false} {
 		for _, v := range t.mm.Vmas {
 			if v.GetProt()&unix.PROT_EXEC == 0 || v.GetStatus()&image.VMAVsyscall != 0 || (v.GetStatus()&image.VMAVDSO != 0) != vdso {
 				continue
 			}
+			if vdso && r.vdsoCall != 0 {
+				return v.GetStart() + r.vdsoCall, nil
+			}
 			pc, err := t.s.Syscall(inject.Range{Start: v.GetStart(), End: v.GetEnd()})
 			if err == nil {
+				if vdso {
+					r.vdsoCall = pc - v.GetStart()
+				}
 				return pc, nil
 			}
 			last = err

@@ -29,8 +29,8 @@ func (r *restorer) state() error {
 	if err := r.files.Seal(); err != nil {
 		return err
 	}
-	err := r.each(stage.State, func(t *task) error {
-		for _, step := range []func(*task) error{r.leaderState, r.threadStates, r.outside, r.timers, r.queues} {
+	err := r.pipeline(stage.State, r.leaderState, func(t *task) error {
+		for _, step := range []func(*task) error{r.threadStates, r.outside, r.timers, r.queues} {
 			if err := step(t); err != nil {
 				return err
 			}
@@ -44,14 +44,16 @@ func (r *restorer) state() error {
 }
 
 // leaderState restores what all threads of a process share, and the state of its leader.
-func (r *restorer) leaderState(t *task) error {
-	c := newCalls(t.s)
+func (r *restorer) leaderState(t *task, c *calls) error {
 	if err := r.filesystem(t, c); err != nil {
 		return err
 	}
 	// the last descriptor that is not its own; of processes that share a table one closes it for all
-	if t.numbers.used[r.channel.Remote] {
-		c.giveBack(t.numbers, r.channel.Remote)
+	if first := r.channels[0].Remote; t.numbers.used[first] {
+		c.do("", unix.SYS_CLOSE_RANGE, uint64(first), uint64(r.channels[len(r.channels)-1].Remote), 0)
+		for _, ch := range r.channels {
+			t.numbers.give(ch.Remote)
+		}
 	}
 	if err := r.remotes(t, c); err != nil {
 		return err
@@ -61,10 +63,7 @@ func (r *restorer) leaderState(t *task) error {
 	if err := r.threadState(t, t.threads[0], c); err != nil {
 		return err
 	}
-	if err := r.signalActions(t, c); err != nil {
-		return err
-	}
-	return c.run()
+	return r.signalActions(t, c)
 }
 
 // filesystem restores cwd, root, umask and the link to the program's file.
@@ -90,7 +89,7 @@ func (r *restorer) filesystem(t *task, c *calls) error {
 		}
 		own = append(own, root)
 	}
-	got, err := c.pass(r.channel, t.numbers, own, true)
+	got, err := c.pass(own, true)
 	if err != nil {
 		return err
 	}
@@ -100,7 +99,7 @@ func (r *restorer) filesystem(t *task, c *calls) error {
 		c.do("changing its root directory", unix.SYS_CHROOT, c.String("."))
 	}
 	c.do("changing to its working directory", unix.SYS_FCHDIR, uint64(got[1]))
-	c.giveBack(t.numbers, got...)
+	c.giveBack(got...)
 	if t.fs.Umask != nil {
 		c.do("", unix.SYS_UMASK, uint64(t.fs.GetUmask()))
 	}
@@ -195,18 +194,14 @@ func (r *restorer) threadStates(t *task) error {
 			batches[i] = newCalls(th.s)
 			err := r.threadState(t, th, batches[i])
 			if err == nil {
-				err = th.s.Begin(batches[i].Batch)
+				err = batches[i].begin()
 			}
 			if err != nil {
 				return fmt.Errorf("thread %d: %w", th.tid, err)
 			}
 		}
 		for i, th := range wave {
-			err := th.s.End(batches[i].Batch)
-			if err == nil {
-				err = batches[i].check()
-			}
-			if err != nil {
+			if err := batches[i].end(); err != nil {
 				return fmt.Errorf("thread %d: %w", th.tid, err)
 			}
 		}

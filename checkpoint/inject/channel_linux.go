@@ -10,43 +10,58 @@ import (
 )
 
 // Channel hands descriptors of the engine to the processes of a restore: a datagram socket that all of them have
-// inherited from the nursery, at the same number. What one batch asks for is sent before it begins and received in it, so
-// one process at a time may have such a batch.
+// inherited from the nursery, at the same number. What a batch asks for is sent before it begins and received in it, so
+// one process at a time may have a batch that uses the channel.
 type Channel struct {
 	Remote int // its number in the processes
 	local  int
 }
 
-// OpenChannel makes the socket in the nursery, which has no other descriptor, at number at.
-func (n *Nursery) OpenChannel(at int) (*Channel, error) {
+// OpenChannels makes n such sockets in the nursery, which has no other descriptor, at numbers from at on.
+func (n *Nursery) OpenChannels(at, count int) (_ []*Channel, err error) {
 	pidfd, err := unix.PidfdOpen(n.T.Tid, 0)
 	if err != nil {
 		return nil, fmt.Errorf("pidfd_open: %w", err)
 	}
 	defer unix.Close(pidfd)
 	b := n.NewBatch()
-	b.Call(unix.SYS_SOCKET, unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	for range count {
+		b.Call(unix.SYS_SOCKET, unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	}
 	if at != 0 {
-		b.Call(unix.SYS_DUP3, 0, uint64(at), unix.O_CLOEXEC)
-		b.Call(unix.SYS_CLOSE, 0)
+		// from the highest down none meets another
+		for i := count - 1; i >= 0; i-- {
+			b.Call(unix.SYS_DUP3, uint64(i), uint64(at+i), unix.O_CLOEXEC)
+		}
+		b.Call(unix.SYS_CLOSE_RANGE, 0, uint64(at-1), 0)
 	}
 	if err := n.Run(b); err != nil {
 		return nil, err
 	}
 	for i := range b.Len() {
 		if _, err := b.Result(i); err != nil {
-			return nil, fmt.Errorf("a socket at number %d: %w", at, err)
+			return nil, fmt.Errorf("sockets at numbers from %d on: %w", at, err)
 		}
 	}
-	p := Passage{}
-	if p.local, err = unix.PidfdGetfd(pidfd, at, 0); err != nil {
-		return nil, fmt.Errorf("taking the socket of the first process: %w", err)
+	var all []*Channel
+	defer func() {
+		if err != nil {
+			for _, c := range all {
+				c.Close()
+			}
+		}
+	}()
+	for i := range count {
+		p := Passage{}
+		if p.local, err = unix.PidfdGetfd(pidfd, at+i, 0); err != nil {
+			return nil, fmt.Errorf("taking a socket of the first process: %w", err)
+		}
+		all = append(all, &Channel{Remote: at + i, local: p.local})
+		if err := p.connect(); err != nil {
+			return nil, fmt.Errorf("connecting a socket of the first process: %w", err)
+		}
 	}
-	if err := p.connect(); err != nil {
-		unix.Close(p.local)
-		return nil, fmt.Errorf("connecting the socket of the first process: %w", err)
-	}
-	return &Channel{Remote: at, local: p.local}, nil
+	return all, nil
 }
 
 // Close closes the engine's side.

@@ -68,8 +68,24 @@ type Session struct {
 }
 
 // Infect gives the process of a stopped leader a scratch area and parks the leader. On error the target is as it was.
-func Infect(g Target) (s *Session, err error) {
-	s = &Session{
+func Infect(g Target) (*Session, error) {
+	i, err := InfectBegin(g)
+	if err != nil {
+		return nil, err
+	}
+	if err := i.Enter(); err != nil {
+		return nil, err
+	}
+	return i.End()
+}
+
+// Infection is an Infect at work: Enter and End must follow in this order. The process runs between them, so that those of
+// several processes can be interleaved. On error the target is as it was.
+type Infection struct{ s *Session }
+
+// InfectBegin does the first part of Infect.
+func InfectBegin(g Target) (_ *Infection, err error) {
+	s := &Session{
 		T: g.Leader, AreaSize: (g.AreaSize + pageSize - 1) &^ (pageSize - 1), mem: g.Mem,
 		pid: g.VPid, tid: g.VTid, stepOnly: g.Seccomp != 0, noSys: g.Seccomp == 1, deadline: g.Deadline,
 	}
@@ -108,28 +124,46 @@ func Infect(g Target) (s *Session, err error) {
 	if err := s.writeCode(s.code, b); err != nil {
 		return nil, fmt.Errorf("task %d: writing to the vDSO's tail: %w", s.T.Tid, err)
 	}
-	restore := func() {
+	i := &Infection{s}
+	if err := s.enter(s.T, blobLeaderCall); err != nil {
+		return nil, i.fail(err)
+	}
+	if err := s.callBegin(s.T, blobLeaderCall, sysMmap, [6]uint64{
+		s.Area, s.AreaSize, unix.PROT_READ | unix.PROT_WRITE,
+		unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_FIXED_NOREPLACE, ^uint64(0), 0,
+	}); err != nil {
+		return nil, i.fail(err)
+	}
+	return i, nil
+}
+
+// fail takes back what was done.
+func (i *Infection) fail(err error) error {
+	if s := i.s; !errors.Is(err, ErrGone) {
 		// the order of the way back: registers that need no blob, then the blob
 		_ = s.leave(s.T, &s.orig, s.mask)
 		_ = s.writeCode(s.code, s.saved)
 	}
-	defer func() {
-		if err != nil && !errors.Is(err, ErrGone) {
-			restore()
-		}
-	}()
-	if err := s.enter(s.T, blobLeaderCall); err != nil {
-		return nil, err
+	return err
+}
+
+// Enter does the second part.
+func (i *Infection) Enter() error {
+	if err := i.s.callEnter(i.s.T); err != nil {
+		return i.fail(err)
 	}
-	a, err := s.call(s.T, blobLeaderCall, sysMmap, [6]uint64{
-		s.Area, s.AreaSize, unix.PROT_READ | unix.PROT_WRITE,
-		unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_FIXED_NOREPLACE, ^uint64(0), 0,
-	})
+	return nil
+}
+
+// End does the last part.
+func (i *Infection) End() (*Session, error) {
+	s := i.s
+	a, err := s.callEnd(s.T)
 	if err != nil {
-		return nil, err
+		return nil, i.fail(err)
 	}
 	if _, err := errnoOf(a); err != nil {
-		return nil, fmt.Errorf("task %d: mapping %d bytes of scratch memory: %w", s.T.Tid, s.AreaSize, err)
+		return nil, i.fail(fmt.Errorf("task %d: mapping %d bytes of scratch memory: %w", s.T.Tid, s.AreaSize, err))
 	}
 	return s, nil
 }
@@ -174,43 +208,74 @@ func (s *Session) enter(t *Tracee, stub Addr) error {
 // call makes one remote call with the instruction at stub, from system-call stop to system-call stop: no signal is
 // involved, so the target's action for SIGTRAP stays what it is.
 func (s *Session) call(t *Tracee, stub Addr, nr uint64, args [6]uint64) (uint64, error) {
+	if err := s.callBegin(t, stub, nr, args); err != nil {
+		return 0, err
+	}
+	if err := s.callEnter(t); err != nil {
+		return 0, err
+	}
+	return s.callEnd(t)
+}
+
+// callBegin, callEnter and callEnd are the parts of call. The tracee runs between them, so that those of several processes
+// can be interleaved.
+func (s *Session) callBegin(t *Tracee, stub Addr, nr uint64, args [6]uint64) error {
 	s.Calls++
+	r, err := t.Regs()
+	if err != nil {
+		return err
+	}
+	setCall(&r, s.code+stub, nr, args)
+	if err := t.SetRegs(&r); err != nil {
+		return err
+	}
+	if err := t.SetOptions(s.options()); err != nil {
+		return err
+	}
+	return ptrace(unix.PTRACE_SYSCALL, t.Tid, 0, 0)
+}
+
+func (s *Session) callEnter(t *Tracee) error {
+	if err := s.awaitSyscall(t); err != nil {
+		return err
+	}
+	return ptrace(unix.PTRACE_SYSCALL, t.Tid, 0, 0)
+}
+
+func (s *Session) callEnd(t *Tracee) (uint64, error) {
+	if err := s.awaitSyscall(t); err != nil {
+		return 0, err
+	}
 	r, err := t.Regs()
 	if err != nil {
 		return 0, err
 	}
-	setCall(&r, s.code+stub, nr, args)
-	if err := t.SetRegs(&r); err != nil {
-		return 0, err
-	}
-	if err := t.SetOptions(s.options()); err != nil {
-		return 0, err
-	}
-	for stops := 0; stops < 2; {
-		if err := ptrace(unix.PTRACE_SYSCALL, t.Tid, 0, 0); err != nil {
-			return 0, err
-		}
+	return callResult(&r), nil
+}
+
+// awaitSyscall waits for a system-call stop.
+func (s *Session) awaitSyscall(t *Tracee) error {
+	for {
 		st, err := t.Poll(s.deadline)
 		if err != nil {
-			return 0, err
+			return err
 		}
 		switch st.Kind {
-		case StopExited:
-			return 0, fmt.Errorf("task %d: %w", t.Tid, ErrGone)
 		case StopSyscall:
-			stops++
+			return nil
+		case StopExited:
+			return fmt.Errorf("task %d: %w", t.Tid, ErrGone)
 		case StopSignal:
 			if st.Signal == unix.SIGSTOP {
 				s.StopPending = true
 			} else if st.Signal != s.sig {
-				return 0, fmt.Errorf("task %d: %v during a remote call", t.Tid, st.Signal)
+				return fmt.Errorf("task %d: %v during a remote call", t.Tid, st.Signal)
 			}
 		}
+		if err := ptrace(unix.PTRACE_SYSCALL, t.Tid, 0, 0); err != nil {
+			return err
+		}
 	}
-	if r, err = t.Regs(); err != nil {
-		return 0, err
-	}
-	return callResult(&r), nil
 }
 
 func (s *Session) options() uintptr {
@@ -227,7 +292,14 @@ func (s *Session) options() uintptr {
 // leave gives a thread its own context back, at a stop inside the kernel's signal handling, where a system call that
 // waits for its restart gets it, or its EINTR, as the kernel's rules say.
 func (s *Session) leave(t *Tracee, orig *Regs, mask uint64) error {
-	if err := s.trap(t); err != nil {
+	if err := s.trapBegin(t); err != nil {
+		return err
+	}
+	return s.leaveEnd(t, orig, mask)
+}
+
+func (s *Session) leaveEnd(t *Tracee, orig *Regs, mask uint64) error {
+	if err := s.trapEnd(t); err != nil {
 		return err
 	}
 	if err := t.SetSigMask(mask); err != nil {
@@ -236,14 +308,15 @@ func (s *Session) leave(t *Tracee, orig *Regs, mask uint64) error {
 	return t.SetRegs(orig)
 }
 
-// trap lets the tracee run into the stop of PTRACE_INTERRUPT, before its next instruction.
-func (s *Session) trap(t *Tracee) error {
+// trapBegin lets the tracee run into the stop of PTRACE_INTERRUPT, before its next instruction; trapEnd waits for it.
+func (s *Session) trapBegin(t *Tracee) error {
 	if err := t.Interrupt(); err != nil {
 		return err
 	}
-	if err := t.Cont(0); err != nil {
-		return err
-	}
+	return t.Cont(0)
+}
+
+func (s *Session) trapEnd(t *Tracee) error {
 	for {
 		st, err := t.Poll(s.deadline)
 		if err != nil {
@@ -324,25 +397,51 @@ func (s *Session) CallThread(t *Tracee, calls []RemoteCall) (err error) {
 
 // Cure takes the scratch area and the blob out again and gives the leader its own context back. It stays stopped.
 func (s *Session) Cure() error {
-	for _, u := range s.unwind {
-		if _, err := s.callRaw(uint64(u.nr), u.args); err != nil {
+	for _, part := range s.CureParts() {
+		if err := part(); err != nil {
 			return err
 		}
 	}
-	s.unwind = nil
-	if _, err := s.Call(sysMunmap, s.Area, s.AreaSize); err != nil {
-		return fmt.Errorf("task %d: unmapping scratch memory: %w", s.T.Tid, err)
-	}
-	if err := s.leave(s.T, &s.orig, s.mask); err != nil {
-		return err
-	}
-	if err := s.writeCode(s.code, s.saved); err != nil {
-		return fmt.Errorf("task %d: putting the vDSO's tail back: %w", s.T.Tid, err)
-	}
-	if s.StopPending {
-		return unix.Tgkill(s.T.Tid, s.T.Tid, unix.SIGSTOP)
-	}
 	return nil
+}
+
+// CureParts are the parts of Cure, to be done in this order. The process runs between them, so that those of several processes can be
+// interleaved.
+func (s *Session) CureParts() [4]func() error {
+	return [...]func() error{
+		func() error {
+			for _, u := range s.unwind {
+				if _, err := s.callRaw(uint64(u.nr), u.args); err != nil {
+					return err
+				}
+			}
+			s.unwind = nil
+			return s.callBegin(s.T, blobLeaderCall, sysMunmap, [6]uint64{s.Area, s.AreaSize})
+		},
+		func() error { return s.callEnter(s.T) },
+		func() error {
+			v, err := s.callEnd(s.T)
+			if err != nil {
+				return err
+			}
+			if _, err := errnoOf(v); err != nil {
+				return fmt.Errorf("task %d: unmapping scratch memory: %w", s.T.Tid, err)
+			}
+			return s.trapBegin(s.T)
+		},
+		func() error {
+			if err := s.leaveEnd(s.T, &s.orig, s.mask); err != nil {
+				return err
+			}
+			if err := s.writeCode(s.code, s.saved); err != nil {
+				return fmt.Errorf("task %d: putting the vDSO's tail back: %w", s.T.Tid, err)
+			}
+			if s.StopPending {
+				return unix.Tgkill(s.T.Tid, s.T.Tid, unix.SIGSTOP)
+			}
+			return nil
+		},
+	}
 }
 
 // OrigRegs are the leader's registers at the stop in which Infect found it.

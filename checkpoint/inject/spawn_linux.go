@@ -35,10 +35,9 @@ const (
 	nurseryCode = 0x100   // offset of the blob in its page
 )
 
-// Spawn starts a nursery, with a scratch area of size bytes outside of all avoid, in ascending order, that every
-// process born from it inherits at the same place. It and they are killed if the engine dies. The calling OS thread
-// must live as long.
-func Spawn(avoid []Range, size uint64) (*Nursery, error) {
+// StartNursery starts a nursery. It, and every process born from it, is killed if the engine dies. The calling OS thread must live
+// as long.
+func StartNursery() (*Nursery, error) {
 	if len(blob) == 0 {
 		return nil, fmt.Errorf("restoring on this architecture: %w", ErrNotSupported)
 	}
@@ -56,7 +55,7 @@ func Spawn(avoid []Range, size uint64) (*Nursery, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting the first process: %w", err)
 	}
-	n, err := adoptNursery(pid, avoid, size)
+	n, err := adoptNursery(pid)
 	if err != nil {
 		_ = unix.Kill(pid, unix.SIGKILL)
 		_, _ = unix.Wait4(pid, nil, unix.WALL, nil)
@@ -65,8 +64,8 @@ func Spawn(avoid []Range, size uint64) (*Nursery, error) {
 	return n, nil
 }
 
-func adoptNursery(pid int, avoid []Range, size uint64) (*Nursery, error) {
-	s := &Session{AreaSize: size, pid: pid, tid: pid, sig: unix.SIGURG, deadline: time.Now().Add(10 * time.Second)}
+func adoptNursery(pid int) (*Nursery, error) {
+	s := &Session{pid: pid, tid: pid, sig: unix.SIGURG, deadline: time.Now().Add(10 * time.Second)}
 	t, err := Seize(pid, s.options())
 	if err != nil {
 		return nil, err
@@ -85,34 +84,40 @@ func adoptNursery(pid int, avoid []Range, size uint64) (*Nursery, error) {
 	if n.Maps, err = namedMaps(pid); err != nil {
 		return nil, err
 	}
+	if s.orig, err = t.Regs(); err != nil {
+		return nil, err
+	}
+	s.code = nurseryBase + nurseryCode
+	return n, t.SetSigMask(allSignals &^ (1 << (s.sig - 1)))
+}
+
+// Settle gives the nursery a scratch area of size bytes outside of all avoid, in ascending order, which every process born from it
+// inherits at the same place.
+func (n *Nursery) Settle(avoid []Range, size uint64) error {
+	s := n.Session
+	s.deadline = time.Now().Add(10 * time.Second)
 	all := append([]Range(nil), avoid...)
 	for _, m := range n.Maps {
 		all = append(all, m.Range)
 	}
 	sortRanges(all)
-	if s.Area, err = hole(all, size+pageSize); err != nil {
-		return nil, err
+	area, err := hole(all, size+pageSize)
+	if err != nil {
+		return err
 	}
-	if s.orig, err = t.Regs(); err != nil {
-		return nil, err
-	}
-	s.code = nurseryBase + nurseryCode
-	if err := t.SetSigMask(allSignals &^ (1 << (s.sig - 1))); err != nil {
-		return nil, err
-	}
-	if _, err := s.Call(sysMmap, s.Area, size+pageSize, unix.PROT_READ|unix.PROT_WRITE|unix.PROT_EXEC,
+	if _, err := s.Call(sysMmap, area, size+pageSize, unix.PROT_READ|unix.PROT_WRITE|unix.PROT_EXEC,
 		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED_NOREPLACE, ^uint64(0), 0); err != nil {
-		return nil, err
+		return fmt.Errorf("scratch memory of the first process: %w", err)
 	}
 	// the first page of the area is the code
-	if err := s.WriteMem(s.Area, blob); err != nil {
-		return nil, err
+	if err := s.WriteMem(area, blob); err != nil {
+		return err
 	}
-	s.code, s.Area = s.Area, s.Area+pageSize
+	s.code, s.Area, s.AreaSize = area, area+pageSize, size
 	if _, err := s.Call(unix.SYS_CLOSE_RANGE, 0, uint64(^uint32(0)), 0); err != nil {
-		return nil, err
+		return fmt.Errorf("closing the descriptors of the first process: %w", err)
 	}
-	return n, nil
+	return nil
 }
 
 // Whole is the scratch area with the page of code in front of it.
@@ -197,15 +202,27 @@ func (s *Session) Thread(tid, i int, n uint64) (*Session, error) {
 // Close closes what the session holds in the engine. The process stays as it is.
 func (s *Session) Close() error { return s.mem.Close() }
 
-// CallAt makes one remote call with the system call instruction at pc, for the time when the scratch area goes.
-func (s *Session) CallAt(pc Addr, nr uintptr, args ...uint64) (uint64, error) {
-	var a [6]uint64
-	copy(a[:], args)
-	v, err := s.call(s.T, pc-s.code, uint64(nr), a)
-	if err != nil {
-		return 0, err
+// LeaveParts unmap the area, which the other calls were made from, with the system call instruction at pc, and bring the process to a
+// stop inside the kernel's signal handling, where registers can be set freely and pending signals are looked at before it runs.
+// They are to be done in this order; those of several processes can be interleaved, since the processes run between them.
+func (s *Session) LeaveParts(pc Addr, area Range) [4]func() error {
+	return [...]func() error{
+		func() error {
+			return s.callBegin(s.T, pc-s.code, sysMunmap, [6]uint64{area.Start, area.End - area.Start})
+		},
+		func() error { return s.callEnter(s.T) },
+		func() error {
+			v, err := s.callEnd(s.T)
+			if err != nil {
+				return err
+			}
+			if _, err := errnoOf(v); err != nil {
+				return fmt.Errorf("unmapping scratch memory: %w", err)
+			}
+			return s.trapBegin(s.T)
+		},
+		func() error { return s.trapEnd(s.T) },
 	}
-	return errnoOf(v)
 }
 
 // Syscall finds a system call instruction in the executable range, to call it with CallAt.
@@ -249,7 +266,3 @@ func (s *Session) Kill(sig unix.Signal) error {
 		}
 	}
 }
-
-// Trap brings a process of a restore from a system-call stop to one inside the kernel's signal handling, where
-// registers can be set freely and pending signals are looked at before it runs.
-func (s *Session) Trap() error { return s.trap(s.T) }
