@@ -54,6 +54,7 @@ func (r *restorer) handOut(t *task, c *calls, uses map[uint32]int) error {
 	for i, e := range t.table {
 		last[e.ID] = i
 	}
+	plugs := c.plug(t.table)
 	at := 0
 	for chunk := range slices.Chunk(t.table, handOutChunk) {
 		own := make([]int, len(chunk))
@@ -85,7 +86,31 @@ func (r *restorer) handOut(t *task, c *calls, uses map[uint32]int) error {
 			}
 		}
 	}
+	c.giveBack(plugs...)
 	return nil
+}
+
+// plug fills the gaps below the highest number of a table for the moment: so each descriptor is received at its own number. Where
+// there are more gaps than descriptors it leaves them; place then moves what is received.
+func (c *calls) plug(table []fds.Entry) []int {
+	var gaps []int
+	next := 0
+	for _, e := range table {
+		for ; next < e.FD; next++ {
+			if len(gaps) > len(table) {
+				return nil
+			}
+			if !c.numbers.used[next] {
+				gaps = append(gaps, next)
+			}
+		}
+		next = e.FD + 1
+	}
+	for _, fd := range gaps {
+		c.doAt("filling a gap", uint64(fd), unix.SYS_DUP3, uint64(c.channel.Remote), uint64(fd), unix.O_CLOEXEC)
+		c.numbers.take(fd)
+	}
+	return gaps
 }
 
 // place moves received descriptors to their numbers. Both lists ascend, and each number received was the lowest free

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"runtime"
 
 	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
 	criufs "github.com/checkpoint-restore/go-criu/v8/crit/images/fs"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/mm"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/pstree"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/seccomp"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/trapline/trapline/checkpoint/fds"
@@ -116,18 +118,22 @@ func (r *restorer) load() error {
 		return fmt.Errorf("pstree.img is empty: %w", ErrImage)
 	}
 	r.tasks[0].root = true
+	var g errgroup.Group
+	g.SetLimit(1 + runtime.GOMAXPROCS(0))
+	g.Go(func() (err error) {
+		r.files, err = fds.Load(r.images, r.fileOptions())
+		return err
+	})
 	for _, t := range r.tasks {
-		if err := r.loadTask(t); err != nil {
-			return err
-		}
+		g.Go(func() error { return r.loadTask(t) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
 	}
 	if err := r.loadSeccomp(); err != nil {
 		return err
 	}
 	if err := r.checkMachine(); err != nil {
-		return err
-	}
-	if r.files, err = fds.Load(r.images, r.fileOptions()); err != nil {
 		return err
 	}
 	if root := r.tasks[0]; root.sid != root.pid && !r.opts.ShellJob {
@@ -136,7 +142,7 @@ func (r *restorer) load() error {
 	}
 	r.markInherited()
 	r.markSharers()
-	return r.loadPagemaps()
+	return nil
 }
 
 // refuseOptions answers to what a later version will do.
@@ -211,6 +217,9 @@ func (r *restorer) loadTask(t *task) error {
 		return err
 	}
 	if err := t.checkMaps(); err != nil {
+		return err
+	}
+	if err := r.loadPagemap(t); err != nil {
 		return err
 	}
 	t.fs = &criufs.FsEntry{}

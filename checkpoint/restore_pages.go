@@ -20,30 +20,17 @@ const (
 	readMax = 64 << 20
 )
 
-// loadPagemaps reads and checks where the pages of all processes are.
-func (r *restorer) loadPagemaps() error {
-	for _, t := range r.tasks {
-		if t.dead {
-			continue
-		}
-		pm, err := r.images.Pagemap(uint32(t.pid), false)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := t.checkPagemap(pm); err != nil {
-			return err
-		}
-		t.pagemap = pm
-		for _, e := range pm.Entries {
-			if e.Offset != image.NoData {
-				r.pageBytes += int64(e.Pages) * image.PageSize
-			}
-		}
+// loadPagemap reads and checks where the pages of a process are.
+func (r *restorer) loadPagemap(t *task) error {
+	pm, err := r.images.Pagemap(uint32(t.pid), false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return nil
+	if err != nil {
+		return err
+	}
+	t.pagemap = pm
+	return t.checkPagemap(pm)
 }
 
 // pages lets every process read its pages from the image into its maps, then gives the maps their protections.
@@ -56,6 +43,24 @@ func (r *restorer) pages() error {
 	}, r.protectionKeys)
 	r.result.Pages = r.result.Bytes / image.PageSize
 	return err
+}
+
+// totalBytes is how much memory the pagemaps have.
+func (r *restorer) totalBytes() int64 {
+	if r.pageBytes != 0 {
+		return r.pageBytes
+	}
+	for _, t := range r.tasks {
+		if t.pagemap == nil {
+			continue
+		}
+		for _, e := range t.pagemap.Entries {
+			if e.Offset != image.NoData {
+				r.pageBytes += int64(e.Pages) * image.PageSize
+			}
+		}
+	}
+	return r.pageBytes
 }
 
 // checkPagemap makes sure that pages go nowhere but into the process' own private maps.
@@ -178,7 +183,7 @@ func (p *pageReader) count() {
 	p.r.result.Bytes += p.pending
 	p.pending = 0
 	if p.r.opts.Progress != nil {
-		p.r.opts.Progress(p.r.result.Bytes, p.r.pageBytes)
+		p.r.opts.Progress(p.r.result.Bytes, p.r.totalBytes())
 	}
 }
 

@@ -131,31 +131,13 @@ func (s *Set) openRegular(e *regfile.RegFileEntry, flags int) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	// First only find it: opening a FIFO or a device that took the file's place could block or do something.
-	found, err := s.openPath(name, unix.O_PATH|unix.O_NOFOLLOW)
-	if err != nil {
-		return -1, fmt.Errorf("file %s: %w", e.GetName(), err)
+	flags = int(withoutTmpfile(uint32(flags))) &^ (unix.O_CREAT | unix.O_EXCL | unix.O_TRUNC)
+	if flags&unix.O_PATH == 0 {
+		flags |= unix.O_NOCTTY
+	} else {
+		flags &= unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW
 	}
-	fd := found
-	if err = s.sameFile(found, e, remapped); err == nil {
-		flags = int(withoutTmpfile(uint32(flags))) &^ (unix.O_CREAT | unix.O_EXCL | unix.O_TRUNC | unix.O_ASYNC)
-		if flags&unix.O_PATH == 0 {
-			flags |= unix.O_NOCTTY
-		} else {
-			flags &= unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW
-		}
-		switch {
-		case flags&unix.O_NOFOLLOW != 0:
-			// /proc/self/fd/N is a link, which O_NOFOLLOW would refuse.
-			fd, err = s.openPath(name, flags)
-		default:
-			fd, err = reopen(found, flags)
-		}
-		if err != nil {
-			err = fmt.Errorf("file %s: open: %w", e.GetName(), err)
-		}
-	}
-	_ = unix.Close(found)
+	fd, err := s.openExpected(name, flags, e, remapped)
 	if err != nil {
 		return -1, err
 	}
@@ -164,6 +146,43 @@ func (s *Set) openRegular(e *regfile.RegFileEntry, flags int) (int, error) {
 			_ = unix.Close(fd)
 			return -1, fmt.Errorf("file %s: seek to %d: %w", e.GetName(), pos, err)
 		}
+	}
+	return fd, nil
+}
+
+// openExpected opens a file and makes sure that it is what the image says.
+func (s *Set) openExpected(name string, flags int, e *regfile.RegFileEntry, remapped bool) (int, error) {
+	// Opening a FIFO or a device that took the file's place could block or do something. So it is looked at first; where what the
+	// path leads to has been regular a moment ago, the cheap way.
+	var st unix.Stat_t
+	if s.opts.Root == "" && flags&(unix.O_PATH|unix.O_NOFOLLOW) == 0 && unix.Lstat(name, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
+		fd, err := s.openPath(name, flags)
+		if err == nil {
+			if err = s.sameFile(fd, e, remapped); err != nil {
+				_ = unix.Close(fd)
+				return -1, err
+			}
+			return fd, nil
+		}
+	}
+	found, err := s.openPath(name, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return -1, fmt.Errorf("file %s: %w", e.GetName(), err)
+	}
+	defer unix.Close(found)
+	if err := s.sameFile(found, e, remapped); err != nil {
+		return -1, err
+	}
+	var fd int
+	switch {
+	case flags&unix.O_NOFOLLOW != 0:
+		// /proc/self/fd/N is a link, which O_NOFOLLOW would refuse.
+		fd, err = s.openPath(name, flags)
+	default:
+		fd, err = reopen(found, flags)
+	}
+	if err != nil {
+		return -1, fmt.Errorf("file %s: open: %w", e.GetName(), err)
 	}
 	return fd, nil
 }
