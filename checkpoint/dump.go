@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/trapline/trapline/checkpoint/fds"
@@ -101,6 +102,7 @@ type dumper struct {
 	fpuBuf    []byte
 	memTotal  uint64 // estimated bytes of memory to write
 	memDone   uint64
+	pagesMu   sync.Mutex // guards memDone and the stats of pages
 
 	stats  dumpStats
 	result DumpResult

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/trapline/trapline/checkpoint/fds"
@@ -19,21 +21,7 @@ import (
 // collect reads everything that can be read from outside, and refuses what can't be carried: until here nothing in the
 // tree has been changed.
 func (d *dumper) collect() error {
-	err := d.each(stage.Collect, func(t *target, _ stage.Span) error {
-		for _, step := range []func(*target) error{
-			d.collectProcess,
-			d.collectThreads,
-			d.refuseTask,
-			d.collectMaps,
-			d.refuseMaps,
-		} {
-			if err := step(t); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	if err := d.collectTasks(); err != nil {
 		return err
 	}
 	if err := d.collectIDs(); err != nil {
@@ -45,6 +33,58 @@ func (d *dumper) collect() error {
 	}
 	// What only shows when all tables are known, such as a peer outside of the tree.
 	return fdsError(d.fds.Settle())
+}
+
+// collectTasks reads what concerns one process at a time. Most of that is in /proc, which any OS thread may read, also for several
+// processes at once; the rest is ptrace, which only this one may do.
+func (d *dumper) collectTasks() error {
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	var live []*target
+	var spans []stage.Span
+	for _, t := range d.tasks {
+		if !t.dead() {
+			live, spans = append(live, t), append(spans, d.tl.Begin(stage.Collect, t.pid))
+		}
+	}
+	defer func() {
+		for _, s := range spans {
+			s.End()
+		}
+	}()
+	asked := make(chan error, 1)
+	go func() {
+		for _, t := range live {
+			for _, read := range []func(*target) error{d.collectProcess, (*target).readThreads, d.collectMaps} {
+				g.Go(func() error {
+					if err := read(t); err != nil {
+						return t.errorf(err)
+					}
+					return nil
+				})
+			}
+		}
+		asked <- g.Wait()
+	}()
+	var first error
+	for _, t := range live {
+		if err := d.askThreads(t); err != nil {
+			first = t.errorf(err)
+			break
+		}
+	}
+	if err := errors.Join(<-asked, first); err != nil {
+		return err
+	}
+	for i, t := range live {
+		for _, step := range []func(*target) error{(*target).tidyVDSO, d.refuseTask, d.refuseMaps} {
+			if err := step(t); err != nil {
+				return t.errorf(err)
+			}
+		}
+		spans[i].End()
+	}
+	return nil
 }
 
 // collectProcess reads what belongs to the process as a whole.
@@ -82,13 +122,6 @@ func (d *dumper) collectProcess(t *target) error {
 	for _, tm := range timers {
 		t.posixTimers = append(t.posixTimers, posixTimer{Timer: tm})
 	}
-	if t.sharedQueue, err = t.leader().tracee.Pending(true); err != nil {
-		return err
-	}
-	t.mem, err = os.OpenFile("/proc/"+strconv.Itoa(t.pid)+"/mem", os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
 	// The number could have been given to another process only if ours were gone.
 	if !t.proc.Alive() {
 		return procfs.ErrGone
@@ -99,6 +132,9 @@ func (d *dumper) collectProcess(t *target) error {
 // collectMaps reads the mappings and the vDSO.
 func (d *dumper) collectMaps(t *target) error {
 	var err error
+	if t.mem, err = os.OpenFile("/proc/"+strconv.Itoa(t.pid)+"/mem", os.O_RDWR, 0); err != nil {
+		return err
+	}
 	if t.vmas, err = t.proc.Smaps(nil); err != nil {
 		return err
 	}
@@ -115,20 +151,18 @@ func (d *dumper) collectMaps(t *target) error {
 		if _, err := t.mem.ReadAt(t.vdso, int64(v.Start)); err != nil {
 			return fmt.Errorf("reading the vDSO: %w", err)
 		}
-		if err := t.tidyVDSO(v.Start); err != nil {
-			return err
-		}
 	}
 	return nil
 }
 
 // tidyVDSO takes what an engine that died has left in the vDSO's tail out of the copy for the image. A thread that is
 // still in it, on its way back, must not lose it.
-func (t *target) tidyVDSO(start uint64) error {
+func (t *target) tidyVDSO() error {
 	at := inject.Leftover(t.vdso)
 	if at < 0 {
 		return nil
 	}
+	start := t.vdsoMap.Start
 	for _, th := range t.threads {
 		if pc := regsPC(&th.regs); pc >= start+uint64(at) && pc < start+uint64(len(t.vdso)) {
 			return fmt.Errorf("thread %d is still leaving the remote calls of an engine that was killed; try again", th.tid)

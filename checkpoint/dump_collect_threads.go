@@ -16,20 +16,16 @@ import (
 
 func ptr[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) }
 
-// collectThreads reads what belongs to each thread.
-func (d *dumper) collectThreads(t *target) error {
-	// Half of the work is reading /proc, which any OS thread may do, the other is ptrace, which only this one may.
-	read := make(chan error, 1)
-	go func() { read <- t.readThreads() }()
-	err := func() error {
-		for _, th := range t.threads {
-			if err := d.askThread(t, th); err != nil {
-				return fmt.Errorf("thread %d: %w", th.tid, err)
-			}
+// askThreads asks ptrace about each thread.
+func (d *dumper) askThreads(t *target) error {
+	for _, th := range t.threads {
+		if err := d.askThread(t, th); err != nil {
+			return fmt.Errorf("thread %d: %w", th.tid, err)
 		}
-		return nil
-	}()
-	return errors.Join(<-read, err)
+	}
+	var err error
+	t.sharedQueue, err = t.leader().tracee.Pending(true)
+	return err
 }
 
 // readThreads reads the files and attributes of each thread that need no ptrace.

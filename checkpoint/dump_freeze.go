@@ -24,8 +24,8 @@ func (d *dumper) freeze() error {
 		limit = DefaultTimeout
 	}
 	d.deadline = time.Now().Add(limit)
-	if err := d.freezeTask(d.root); err != nil {
-		return d.root.errorf(err)
+	if err := d.freezeTasks(d.root); err != nil {
+		return err
 	}
 	// A child whose parent dies moves to its subreaper, which may have been looked at already: repeat.
 	for again := true; again; {
@@ -39,14 +39,27 @@ func (d *dumper) freeze() error {
 			if err != nil {
 				return t.errorf(err)
 			}
+			var fresh []*target
 			for _, pid := range kids {
 				if d.byPID[pid] != nil {
 					continue
 				}
 				again = true
-				if err := d.addTask(pid, t); err != nil {
+				k, err := openTask(pid)
+				if errors.Is(err, procfs.ErrGone) {
+					continue // ended meanwhile
+				}
+				if err != nil {
+					for _, f := range fresh {
+						f.close()
+					}
 					return err
 				}
+				k.parent = t
+				fresh = append(fresh, k)
+			}
+			if err := d.freezeTasks(fresh...); err != nil {
+				return err
 			}
 		}
 	}
@@ -54,22 +67,6 @@ func (d *dumper) freeze() error {
 	d.result.Processes = len(d.tasks)
 	for _, t := range d.tasks {
 		d.result.Threads += len(t.threads)
-	}
-	return nil
-}
-
-// addTask freezes a child of t. One that ended meanwhile is no part of the tree.
-func (d *dumper) addTask(pid int, parent *target) error {
-	t, err := openTask(pid)
-	if errors.Is(err, procfs.ErrGone) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	t.parent = parent
-	if err := d.freezeTask(t); err != nil {
-		return t.errorf(err)
 	}
 	return nil
 }
@@ -88,49 +85,88 @@ func openTask(pid int) (*target, error) {
 	return t, nil
 }
 
-// freezeTask stops all threads of one process and appends it to the tree.
-func (d *dumper) freezeTask(t *target) error {
-	d.tasks = append(d.tasks, t)
-	d.byPID[t.pid] = t
-	s := d.tl.Begin(stage.Freeze, t.pid)
-	defer s.End()
-	known := map[int]bool{}
-	var tids []int
-	for {
-		var err error
-		if tids, err = t.proc.Tasks(tids[:0]); err != nil {
-			if errors.Is(err, procfs.ErrGone) {
-				d.forget(t)
-				return nil
-			}
+// freezing is a process whose threads are being stopped.
+type freezing struct {
+	t     *target
+	span  stage.Span
+	known map[int]bool
+	fresh []*targetThread // asked to stop, not yet waited for
+	tids  []int
+	done  bool
+}
+
+// freezeTasks stops all threads of some processes and appends these to the tree. It asks all before it waits for the first.
+func (d *dumper) freezeTasks(tasks ...*target) error {
+	var all []*freezing
+	for _, t := range tasks {
+		d.tasks = append(d.tasks, t)
+		d.byPID[t.pid] = t
+	}
+	for _, t := range tasks {
+		f := &freezing{t: t, span: d.tl.Begin(stage.Freeze, t.pid), known: map[int]bool{}}
+		all = append(all, f)
+		if err := d.seizeAll(f); err != nil {
+			return t.errorf(err)
+		}
+	}
+	for _, f := range all {
+		if err := d.settle(f); err != nil {
+			return f.t.errorf(err)
+		}
+		f.span.End()
+	}
+	return nil
+}
+
+// seizeAll asks those threads of a process to stop that are not known yet.
+func (d *dumper) seizeAll(f *freezing) error {
+	t := f.t
+	f.fresh = f.fresh[:0]
+	var err error
+	if f.tids, err = t.proc.Tasks(f.tids[:0]); err != nil {
+		if errors.Is(err, procfs.ErrGone) {
+			f.done = true
+			d.forget(t)
+			return nil
+		}
+		return err
+	}
+	for _, tid := range f.tids {
+		if f.known[tid] {
+			continue
+		}
+		f.known[tid] = true
+		th, err := d.seize(t, tid)
+		if err != nil {
 			return err
 		}
-		var fresh []*targetThread
-		for _, tid := range tids {
-			if known[tid] {
-				continue
-			}
-			known[tid] = true
-			th, err := d.seize(t, tid)
-			if err != nil {
-				return err
-			}
-			if t.dead() {
-				return d.zombie(t)
-			}
-			if th != nil {
-				fresh = append(fresh, th)
-				t.threads = append(t.threads, th)
-			}
+		if t.dead() {
+			f.done = true
+			return d.zombie(t)
 		}
-		if len(fresh) == 0 {
-			break
+		if th != nil {
+			f.fresh = append(f.fresh, th)
+			t.threads = append(t.threads, th)
 		}
-		for _, th := range fresh {
+	}
+	return nil
+}
+
+// settle waits until all threads of a process stand.
+func (d *dumper) settle(f *freezing) error {
+	t := f.t
+	for !f.done && len(f.fresh) > 0 {
+		for _, th := range f.fresh {
 			if err := d.awaitStop(t, th); err != nil {
 				return err
 			}
 		}
+		if err := d.seizeAll(f); err != nil {
+			return err
+		}
+	}
+	if f.done {
+		return nil
 	}
 	live := t.threads[:0]
 	for _, th := range t.threads {

@@ -44,19 +44,48 @@ const (
 	altStackSize   = 24
 )
 
-// misc asks each process some 80 questions in one batch.
+// misc asks each process some 80 questions in one batch. While one answers the batch of the next is built.
 func (d *dumper) misc() error {
-	return d.each(stage.Misc, func(t *target, s stage.Span) error {
-		before := t.session.Calls
-		err := d.ask(t)
-		s.Add(stage.Counts{Calls: t.session.Calls - before})
-		return err
-	})
+	type asking struct {
+		t      *target
+		span   stage.Span
+		before int64
+		in     inquiry
+	}
+	var all []*asking
+	var first error
+	for _, t := range d.tasks {
+		if t.dead() {
+			continue
+		}
+		a := &asking{t: t, span: d.tl.Begin(stage.Misc, t.pid), before: t.session.Calls}
+		a.in = inquiry{s: t.session, qs: t.questions()}
+		if err := a.in.begin(); err != nil {
+			a.span.End()
+			first = t.errorf(err)
+			break
+		}
+		all = append(all, a)
+	}
+	// after an error too: who has begun must get to the end
+	for _, a := range all {
+		err := a.in.end()
+		if err == nil {
+			err = a.t.askLocks()
+		}
+		if err != nil && first == nil {
+			first = a.t.errorf(err)
+		}
+		a.span.Add(stage.Counts{Calls: a.t.session.Calls - a.before})
+		a.span.End()
+	}
+	return first
 }
 
 // question is one entry of a batch and what to do with its answer.
 type question struct {
 	what string
+	of   int // a number for what
 	nr   uintptr
 	args [6]uint64
 	size int // bytes of memory for the answer, at argument mem
@@ -68,18 +97,18 @@ type question struct {
 
 func ignoreAll(error) bool { return true }
 
-func (d *dumper) ask(t *target) error {
+func (t *target) questions() []question {
 	a, th := &t.answers, t.leader()
 	le := binary.NativeEndian
-	var qs []question
+	qs := make([]question, 0, 96)
 	for sig := 1; sig <= numSignals; sig++ {
 		if sig == int(unix.SIGKILL) || sig == int(unix.SIGSTOP) {
 			continue
 		}
 		act := &a.actions[sig-1]
 		qs = append(qs, question{
-			what: fmt.Sprintf("action of signal %d", sig),
-			nr:   unix.SYS_RT_SIGACTION, args: [6]uint64{uint64(sig), 0, 0, numSignals / 8}, size: sigActionSize, mem: 2,
+			what: "action of signal", of: sig,
+			nr: unix.SYS_RT_SIGACTION, args: [6]uint64{uint64(sig), 0, 0, numSignals / 8}, size: sigActionSize, mem: 2,
 			take: func(_ uint64, m []byte) { *act = parseSigAction(m) },
 		})
 	}
@@ -97,14 +126,14 @@ func (d *dumper) ask(t *target) error {
 		tm := &t.posixTimers[i]
 		qs = append(qs,
 			question{
-				what: fmt.Sprintf("POSIX timer %d", tm.ID), nr: unix.SYS_TIMER_GETTIME, args: [6]uint64{uint64(tm.ID)}, size: itimerspecSize, mem: 1,
+				what: "POSIX timer", of: tm.ID, nr: unix.SYS_TIMER_GETTIME, args: [6]uint64{uint64(tm.ID)}, size: itimerspecSize, mem: 1,
 				take: func(_ uint64, m []byte) {
 					tm.value.Interval.Sec, tm.value.Interval.Nsec = int64(le.Uint64(m[0:])), int64(le.Uint64(m[8:]))
 					tm.value.Value.Sec, tm.value.Value.Nsec = int64(le.Uint64(m[16:])), int64(le.Uint64(m[24:]))
 				},
 			},
 			question{
-				what: fmt.Sprintf("overruns of POSIX timer %d", tm.ID), nr: unix.SYS_TIMER_GETOVERRUN, args: [6]uint64{uint64(tm.ID)},
+				what: "overruns of POSIX timer", of: tm.ID, nr: unix.SYS_TIMER_GETOVERRUN, args: [6]uint64{uint64(tm.ID)},
 				take: func(v uint64, _ []byte) { tm.overrun = uint32(v) },
 			})
 	}
@@ -138,10 +167,7 @@ func (d *dumper) ask(t *target) error {
 			what: "membarrier registrations", nr: unix.SYS_MEMBARRIER, args: [6]uint64{membarrierGetRegistrations}, may: ignoreAll,
 			take: func(v uint64, _ []byte) { a.membarrier = uint32(v) },
 		})
-	if err := askAll(t.session, qs); err != nil {
-		return err
-	}
-	return t.askLocks()
+	return qs
 }
 
 // askLocks finds out whether new maps are locked (mlockall with MCL_FUTURE), which no interface tells: our own scratch
@@ -195,57 +221,83 @@ func threadQuestions(th *targetThread) []question {
 	}
 }
 
-// askAll asks in as many batches as it takes.
-func askAll(s *inject.Session, qs []question) error {
-	for len(qs) > 0 {
-		b := s.NewBatch()
-		var asked []int
-		var at []inject.Addr
-		low := ^uint64(0)
-		for i := range qs {
-			q := &qs[i]
-			if b.Room() < inject.EntrySize+q.size+64 {
-				break
-			}
-			var addr inject.Addr
-			if q.size > 0 {
-				addr = b.Space(q.size)
-				low = min(low, addr)
-				q.args[q.mem] = addr
-			}
-			at = append(at, addr)
-			asked = append(asked, b.Call(q.nr, q.args[:]...))
+// inquiry asks questions, in as many batches as it takes; the process is at the first between begin and end.
+type inquiry struct {
+	s   *inject.Session
+	qs  []question
+	b   *inject.Batch
+	n   int           // how many questions are in the batch
+	at  []inject.Addr // of the answers
+	low inject.Addr   // the lowest of them
+}
+
+func (in *inquiry) begin() error {
+	in.b, in.n, in.at, in.low = in.s.NewBatch(), 0, in.at[:0], ^uint64(0)
+	for i := range in.qs {
+		q := &in.qs[i]
+		if in.b.Room() < inject.EntrySize+q.size+64 {
+			break
 		}
-		if len(asked) == 0 {
-			return inject.ErrAreaFull
+		var addr inject.Addr
+		if q.size > 0 {
+			addr = in.b.Space(q.size)
+			in.low = min(in.low, addr)
+			q.args[q.mem] = addr
 		}
-		if err := s.Run(b); err != nil {
+		in.at = append(in.at, addr)
+		in.b.Call(q.nr, q.args[:]...)
+		in.n++
+	}
+	if in.n == 0 {
+		return inject.ErrAreaFull
+	}
+	return in.s.Begin(in.b)
+}
+
+func (in *inquiry) end() error {
+	for {
+		if err := in.s.End(in.b); err != nil {
 			return err
 		}
-		// All answers lie together at the end of the area: one read.
-		var mem []byte
-		if low != ^uint64(0) {
-			mem = make([]byte, s.Area+s.AreaSize-low)
-			if err := s.ReadMem(low, mem); err != nil {
-				return err
-			}
+		if err := in.take(); err != nil {
+			return err
 		}
-		for k, i := range asked {
-			q := &qs[k]
-			v, err := b.Result(i)
-			if err != nil {
-				if q.may != nil && q.may(err) {
-					continue
-				}
-				return fmt.Errorf("%s: %w", q.what, err)
-			}
-			var m []byte
-			if q.size > 0 {
-				m = mem[at[k]-low:][:q.size]
-			}
-			q.take(v, m)
+		if in.qs = in.qs[in.n:]; len(in.qs) == 0 {
+			return nil
 		}
-		qs = qs[len(asked):]
+		if err := in.begin(); err != nil {
+			return err
+		}
+	}
+}
+
+// take hands the answers out.
+func (in *inquiry) take() error {
+	// All answers lie together at the end of the area: one read.
+	var mem []byte
+	if in.low != ^uint64(0) {
+		mem = make([]byte, in.s.Area+in.s.AreaSize-in.low)
+		if err := in.s.ReadMem(in.low, mem); err != nil {
+			return err
+		}
+	}
+	for i := range in.qs[:in.n] {
+		q := &in.qs[i]
+		v, err := in.b.Result(i)
+		if err != nil {
+			if q.may != nil && q.may(err) {
+				continue
+			}
+			if q.of != 0 {
+				return fmt.Errorf("%s %d: %w", q.what, q.of, err)
+			}
+			return fmt.Errorf("%s: %w", q.what, err)
+		}
+		var m []byte
+		if q.size > 0 {
+			m = mem[in.at[i]-in.low:][:q.size]
+		}
+		q.take(v, m)
 	}
 	return nil
 }

@@ -3,10 +3,13 @@
 package checkpoint
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"runtime"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/pagemap"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/trapline/trapline/checkpoint/image"
@@ -21,19 +24,48 @@ func (d *dumper) pages() error {
 			d.memTotal += memory.Estimate(t.vmas)
 		}
 	}
-	return d.each(stage.Pages, func(t *target, s stage.Span) error {
-		before := t.session.Calls
-		err := d.dumpPages(t, s)
-		s.Add(stage.Counts{Calls: t.session.Calls - before})
-		return err
-	})
+	// What the engine copies any OS thread may, so several processes at once.
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	var big []*target
+	for _, t := range d.tasks {
+		if t.dead() {
+			continue
+		}
+		t.pagesID = d.nextPagesID()
+		if memory.Estimate(t.vmas) >= insideBytes {
+			big = append(big, t)
+			continue
+		}
+		g.Go(func() error { return d.dumpPages(t) })
+	}
+	var errs []error
+	for _, t := range big {
+		if err := d.dumpPages(t); err != nil {
+			errs = append(errs, err)
+			break
+		}
+	}
+	return errors.Join(append(errs, g.Wait())...)
 }
 
 // insideBytes is from which amount on it pays to hand the pages file to the process.
 const insideBytes = 512 << 10
 
-func (d *dumper) dumpPages(t *target, s stage.Span) (err error) {
-	t.pagesID = d.nextPagesID()
+// dumpPages writes the memory of one process.
+func (d *dumper) dumpPages(t *target) error {
+	s := d.tl.Begin(stage.Pages, t.pid)
+	defer s.End()
+	before := t.session.Calls
+	err := d.writePages(t, s)
+	s.Add(stage.Counts{Calls: t.session.Calls - before})
+	if err != nil {
+		return t.errorf(err)
+	}
+	return nil
+}
+
+func (d *dumper) writePages(t *target, s stage.Span) (err error) {
 	pm, err := t.proc.Pagemap()
 	if err != nil {
 		return err
@@ -84,8 +116,10 @@ func (d *dumper) dumpPages(t *target, s stage.Span) (err error) {
 	if err := p.finish(); err != nil {
 		return err
 	}
-	d.memDone += uint64(p.bytes())
 	s.Add(stage.Counts{Pages: p.pages, Bytes: p.bytes()})
+	d.pagesMu.Lock()
+	defer d.pagesMu.Unlock()
+	d.memDone += uint64(p.bytes())
 	d.stats.pagesWritten += uint64(p.pages)
 	d.stats.pagesParent += uint64(p.parentPages)
 	for i := range t.vmas {
@@ -196,7 +230,9 @@ func (p *pageDump) progress() error {
 		return nil
 	}
 	p.told = done
+	p.d.pagesMu.Lock()
 	done += int64(p.d.memDone)
+	p.d.pagesMu.Unlock()
 	total := max(int64(p.d.memTotal), done)
 	p.span.Progress(done, total)
 	if p.d.opts.Progress != nil {

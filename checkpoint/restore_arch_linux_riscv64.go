@@ -11,7 +11,9 @@ import (
 
 const coreMarch = criu_core.CoreEntry_RISCV64
 
-func loadRegisters(*task, *thread) error { return fmt.Errorf("restoring on riscv64: %w yet", ErrNotSupported) }
+func loadRegisters(*task, *thread) error {
+	return fmt.Errorf("restoring on riscv64: %w yet", ErrNotSupported)
+}
 
 func clearTid(c *criu_core.CoreEntry) uint64 { return c.GetTiRiscv64().GetClearTidAddr() }
 
