@@ -140,7 +140,7 @@ func (d *dumper) pagesWriter(t *target, out *os.File) (memory.Writer, func() err
 		d.log.Debug("the engine copies the pages", "pid", t.pid, "why", err)
 		return memory.Outside(t.mem, out), nothing, nil
 	}
-	got, err := passage.Send([]int{int(out.Fd())}, false)
+	got, err := passage.Send([]int{int(out.Fd())})
 	if err != nil || len(got) != 1 {
 		d.log.Debug("the engine copies the pages", "pid", t.pid, "why", err)
 		return memory.Outside(t.mem, out), passage.Close, nil

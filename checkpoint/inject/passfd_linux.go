@@ -65,8 +65,8 @@ func (p *Passage) connect() error {
 }
 
 // Send passes descriptors of the engine, close-on-exec, and returns their numbers in the process. They are the lowest
-// free ones, in order; at most 253 a call. With keep they stay when the way back is taken (a restore's own).
-func (p *Passage) Send(fds []int, keep bool) ([]int, error) {
+// free ones, in order; at most [MaxRights] a call.
+func (p *Passage) Send(fds []int) ([]int, error) {
 	if len(fds) == 0 || len(fds) > MaxRights {
 		return nil, fmt.Errorf("passing %d descriptors: between 1 and %d are possible", len(fds), MaxRights)
 	}
@@ -74,12 +74,10 @@ func (p *Passage) Send(fds []int, keep bool) ([]int, error) {
 		return nil, fmt.Errorf("task %d: passing descriptors: %w", p.s.T.Tid, err)
 	}
 	n := len(p.s.unwind)
-	if !keep {
-		// the close() calls of the way back have to be there before the descriptors are
-		for fd := p.remote + 1; len(p.s.unwind) < n+len(fds); fd++ {
-			if unix.Access(fmt.Sprintf("/proc/%d/fd/%d", p.s.T.Tid, fd), unix.F_OK) != nil {
-				p.s.unwind = append(p.s.unwind, unwindEntry{nr: unix.SYS_CLOSE, args: [6]uint64{uint64(fd)}})
-			}
+	// the close() calls of the way back have to be there before the descriptors are
+	for fd := p.remote + 1; len(p.s.unwind) < n+len(fds); fd++ {
+		if unix.Access(fmt.Sprintf("/proc/%d/fd/%d", p.s.T.Tid, fd), unix.F_OK) != nil {
+			p.s.unwind = append(p.s.unwind, unwindEntry{nr: unix.SYS_CLOSE, args: [6]uint64{uint64(fd)}})
 		}
 	}
 	b := p.s.NewBatch()
@@ -96,34 +94,17 @@ func (p *Passage) Send(fds []int, keep bool) ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !keep {
-		for k, fd := range out {
-			p.s.unwind[n+k].args[0] = uint64(fd)
-		}
+	for k, fd := range out {
+		p.s.unwind[n+k].args[0] = uint64(fd)
 	}
-	if !keep {
-		p.s.unwind = p.s.unwind[:n+len(out)]
-	}
+	p.s.unwind = p.s.unwind[:n+len(out)]
 	if len(out) < len(fds) {
 		return out, fmt.Errorf("task %d: took %d of %d descriptors: %w", p.s.T.Tid, len(out), len(fds), unix.EMFILE)
 	}
 	return out, nil
 }
 
-// Remote is the number of the socket in the process.
-func (p *Passage) Remote() int { return p.remote }
-
-// Moved says that the process now has the socket as fd (dup3).
-func (p *Passage) Moved(fd int) {
-	for i := range p.s.unwind {
-		if p.s.unwind[i].nr == unix.SYS_CLOSE && p.s.unwind[i].args[0] == uint64(p.remote) {
-			p.s.unwind[i].args[0] = uint64(fd)
-		}
-	}
-	p.remote = fd
-}
-
-// Close closes what Send passed without keep, and the socket, on both sides.
+// Close closes what Send passed, and the socket, on both sides.
 func (p *Passage) Close() error {
 	if p.local >= 0 {
 		unix.Close(p.local)

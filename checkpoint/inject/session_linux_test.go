@@ -171,7 +171,7 @@ func TestBatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	n, err := pass.Send([]int{int(f.Fd())}, false)
+	n, err := pass.Send([]int{int(f.Fd())})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,7 +282,7 @@ func dieAt(t *testing.T, at string) {
 	if at == "socket" {
 		die()
 	}
-	if _, err := pass.Send([]int{0, 1}, false); err != nil {
+	if _, err := pass.Send([]int{0, 1}); err != nil {
 		t.Fatal(err)
 	}
 	if at == "passed" {
