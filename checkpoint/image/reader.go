@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/inventory"
@@ -338,9 +339,13 @@ func (r *Reader) Extra(name string, v any) error {
 }
 
 // unsummed tells whether a file may be in a directory without a line in its sums: what a restore,
-// a log, a container runtime or -W with the same directory adds afterwards.
+// a log, a container runtime or -W with the same directory adds afterwards, and what a dump that was
+// killed after its inventory was in place leaves.
 func unsummed(name string) bool {
-	if name == SumsName || name == "descriptors.json" || isStats(name) {
+	if name == sumsTemp || isStats(strings.TrimSuffix(name, tempSuffix)) {
+		return true
+	}
+	if name == SumsName || name == "descriptors.json" {
 		return true
 	}
 	return filepath.Ext(name) == ".log" || filepath.Ext(name) == ".pid" || name == "pidfile"

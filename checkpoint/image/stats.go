@@ -48,16 +48,18 @@ func statsFiles(e *stats.StatsEntry, stages any) (names [2]string, data [2][]byt
 }
 
 // Stats writes stats-dump and beside it the stages as JSON into the images directory. Unlike other images it may be
-// called after Finish, since that is when the times are known; the checksums on disk are then written anew.
+// called after Finish, since that is when the times are known; the checksums on disk are then written anew. Who is killed
+// meanwhile leaves a checkpoint that is whole.
 func (w *Writer) Stats(e *stats.StatsEntry, stages any) error {
 	names, data, err := statsFiles(e, stages)
-	for i := 0; i < len(names) && err == nil; i++ {
-		if err = w.put(names[i], data[i]); err != nil {
-			return w.fail(names[i], err)
-		}
-	}
 	if err != nil {
 		return w.fail(names[0], err)
+	}
+	for i, name := range names {
+		if err := w.replace(name, name+tempSuffix, data[i]); err != nil {
+			return err
+		}
+		w.record(sumBytes(name, data[i]))
 	}
 	return w.late()
 }
@@ -82,13 +84,17 @@ func WriteStats(dir string, e *stats.StatsEntry, stages any) error {
 	}
 	for i, name := range names {
 		// The directory may be another user's: a link there leads nowhere.
-		f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW|unix.O_NONBLOCK, filePerm)
+		path := filepath.Join(dir, name)
+		f, err := os.OpenFile(path+tempSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW|unix.O_NONBLOCK, filePerm)
 		if err != nil {
 			return err
 		}
 		_, err = f.Write(data[i])
-		if err := errors.Join(err, f.Close()); err != nil {
-			return err
+		if err = errors.Join(err, f.Close()); err == nil {
+			err = os.Rename(path+tempSuffix, path)
+		}
+		if err != nil {
+			return errors.Join(err, os.Remove(path+tempSuffix))
 		}
 	}
 	return nil

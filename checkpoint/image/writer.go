@@ -19,8 +19,10 @@ import (
 
 const (
 	inventoryName = "inventory.img"
-	inventoryTemp = "inventory.img.tmp"
-	sumsTemp      = SumsName + ".tmp"
+	// tempSuffix marks what becomes a file in one step, when it is whole.
+	tempSuffix    = ".tmp"
+	inventoryTemp = inventoryName + tempSuffix
+	sumsTemp      = SumsName + tempSuffix
 	parentName    = "parent"
 	ownPrefix     = "trapline-" // files of ours beside CRIU's
 
@@ -110,6 +112,9 @@ func isImageName(name string) bool {
 	}
 	switch name {
 	case inventoryTemp, sumsTemp, SumsName:
+		return true
+	}
+	if isStats(strings.TrimSuffix(name, tempSuffix)) {
 		return true
 	}
 	return strings.HasPrefix(name, ownPrefix) && strings.HasSuffix(name, ".json")

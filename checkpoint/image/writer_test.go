@@ -256,6 +256,15 @@ func TestLateStats(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// Nor is what a dump leaves that is killed while it writes them.
+	for _, name := range []string{StatsDump + tempSuffix, StagesDump + tempSuffix, sumsTemp} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rep := verify(t, dir); !rep.OK() {
+		t.Errorf("after a kill: %+v", rep)
+	}
 	// Even a finished one goes with Abort.
 	if err := w.Abort(); err != nil {
 		t.Fatal(err)

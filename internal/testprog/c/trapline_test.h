@@ -81,25 +81,28 @@ __attribute__((unused, format(printf, 2, 3))) static void tt_fail(const char *wh
 		}                                                              \
 	} while (0)
 
-// tt_command blocks until the test sends a word.
+// tt_command blocks until the test sends a word. The writer of the last one may not have closed the FIFO yet: then there
+// is nothing to read but its end.
 __attribute__((unused)) static void tt_command(char *word, size_t size)
 {
 	ssize_t n;
 	int fd;
 
-	do
+	do {
 		fd = openat(tt_cwdfd >= 0 ? tt_cwdfd : AT_FDCWD, "cmd", O_RDONLY | O_CLOEXEC);
-	while (fd < 0 && errno == EINTR);
-	if (fd < 0) {
-		perror("open cmd");
-		_exit(122);
-	}
-	do
-		n = read(fd, word, size - 1);
-	while (n < 0 && errno == EINTR);
+		if (fd < 0 && errno == EINTR)
+			continue;
+		if (fd < 0) {
+			perror("open cmd");
+			_exit(122);
+		}
+		do
+			n = read(fd, word, size - 1);
+		while (n < 0 && errno == EINTR);
+		close(fd);
+	} while (fd < 0 || n == 0);
 	word[n > 0 ? n : 0] = 0;
 	word[strcspn(word, "\n")] = 0;
-	close(fd);
 }
 
 // tt_wait says that the set-up is done and returns when the test asks for the checks.
