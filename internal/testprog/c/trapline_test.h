@@ -81,28 +81,26 @@ __attribute__((unused, format(printf, 2, 3))) static void tt_fail(const char *wh
 		}                                                              \
 	} while (0)
 
-// tt_command blocks until the test sends a word. The writer of the last one may not have closed the FIFO yet: then there
-// is nothing to read but its end.
+// tt_command blocks until the test sends a word. It reads to the end, when the test has closed the FIFO: opening it for
+// the next word must wait for that to be sent.
 __attribute__((unused)) static void tt_command(char *word, size_t size)
 {
+	size_t have = 0;
 	ssize_t n;
 	int fd;
 
-	do {
+	do
 		fd = openat(tt_cwdfd >= 0 ? tt_cwdfd : AT_FDCWD, "cmd", O_RDONLY | O_CLOEXEC);
-		if (fd < 0 && errno == EINTR)
-			continue;
-		if (fd < 0) {
-			perror("open cmd");
-			_exit(122);
-		}
-		do
-			n = read(fd, word, size - 1);
-		while (n < 0 && errno == EINTR);
-		close(fd);
-	} while (fd < 0 || n == 0);
-	word[n > 0 ? n : 0] = 0;
+	while (fd < 0 && errno == EINTR);
+	if (fd < 0) {
+		perror("open cmd");
+		_exit(122);
+	}
+	while ((n = read(fd, word + have, size - 1 - have)) > 0 || (n < 0 && errno == EINTR))
+		have += n > 0 ? n : 0;
+	word[have] = 0;
 	word[strcspn(word, "\n")] = 0;
+	close(fd);
 }
 
 // tt_wait says that the set-up is done and returns when the test asks for the checks.
