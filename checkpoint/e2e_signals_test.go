@@ -2,7 +2,16 @@
 
 package checkpoint_test
 
-const sigtrap = "CRIU executes int3 in the target, for which the kernel resets an ignored SIGTRAP"
+import (
+	"testing"
+
+	"github.com/trapline/trapline/internal/testprog"
+)
+
+const (
+	sigtrap = "CRIU executes int3 in the target, for which the kernel resets an ignored SIGTRAP"
+	sigchld = "sometimes: CRIU's restore loses a SIGCHLD that is pending for a thread and blocked there"
+)
 
 // Item 5: signals and time.
 var signalScenarios = append([]scenario{
@@ -12,6 +21,8 @@ var signalScenarios = append([]scenario{
 	}},
 	{name: "signals/handler", prog: "sig_handler"},
 	{name: "signals/pending", prog: "thread_signals"},
+	{name: "signals/blocked", prog: "sig_blocked", args: []string{"main"}, known: map[string]string{"*-criu": sigchld}},
+	{name: "signals/blocked_worker", prog: "sig_blocked", args: []string{"worker"}, known: map[string]string{"*-criu": sigchld}},
 	{name: "time/itimers", prog: "time_itimers"},
 	{name: "time/posix_timers", prog: "time_posix", ignore: []string{"status"}}, // signals become pending all the while
 }, syscallScenarios()...)
@@ -27,4 +38,23 @@ func syscallScenarios() []scenario {
 		list = append(list, scenario{name: "interrupted/" + name, prog: "syscalls", args: []string{name}, short: name == "futex"})
 	}
 	return list
+}
+
+// TestE2ESignalsStay dumps a program that goes on: a batch ends in a signal that does nothing, which must not be one that
+// is pending.
+func TestE2ESignalsStay(t *testing.T) {
+	for _, who := range []string{"main", "worker"} {
+		t.Run(who, func(t *testing.T) {
+			tgt := testprog.Start(t, mustBuild(t, "sig_blocked"), []string{who}, nil)
+			tgt.Ready()
+			for range 3 {
+				if err := testprog.Trapline().Dump(tgt.Dir, tgt.Pid, imagesDir(t), "-R"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := tgt.Verdict(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,13 +33,22 @@ func (s *Session) AskThread(t *Tracee, vtid int, orig *Regs, mask uint64) (a Thr
 	if s.stepOnly || !canAsk {
 		return s.askByCalls(t, buf)
 	}
+	if mask&s.sigBit() != 0 {
+		// The leader does not block it, but this thread does. If it is pending there it must stay so. One that is sent to
+		// just this thread in the few microseconds to come is lost, as it would be if the thread did not block it.
+		if pending, err := t.Pending(false); err != nil {
+			return a, err
+		} else if slices.ContainsFunc(pending, func(i SigInfo) bool { return i.Signo() == s.sig }) {
+			return s.askByCalls(t, buf)
+		}
+	}
 	ctx := make([]byte, contextSize-16)
 	back := Resumable(*orig, true)
 	putContext(ctx, &back, mask, s.noSys, 0, 0)
 	if err := s.writeCode(s.code+blobThreadCtx, ctx); err != nil {
 		return a, err
 	}
-	if err := s.enter(t, blobThreadCall); err != nil {
+	if err := s.enter(t, blobThreadCall, s.sigBit()); err != nil {
 		return a, err
 	}
 	r := *orig

@@ -3,6 +3,7 @@
 package inject
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -266,6 +267,9 @@ const SigInfoSize = 128
 
 // SigInfo is one siginfo_t as the kernel lays it out.
 type SigInfo [SigInfoSize]byte
+
+// Signo is the signal's number.
+func (i *SigInfo) Signo() unix.Signal { return unix.Signal(binary.NativeEndian.Uint32(i[:])) }
 
 // Pending returns the queue of pending signals in its order, of the thread, or of its process if shared.
 func (t *Tracee) Pending(shared bool) ([]SigInfo, error) {

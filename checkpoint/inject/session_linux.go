@@ -104,7 +104,7 @@ func InfectBegin(g Target) (_ *Infection, err error) {
 	if s.mask, err = s.T.SigMask(); err != nil {
 		return nil, err
 	}
-	if !s.pickSignal(g.SigCaught, g.SigIgnored) {
+	if !s.pickSignal(g.SigCaught, g.SigIgnored, s.mask) {
 		s.stepOnly = true
 	}
 	if s.code, err = room(g.Mem, g.VDSO); err != nil {
@@ -113,11 +113,7 @@ func InfectBegin(g Target) (_ *Infection, err error) {
 	if s.Area, err = hole(g.Mapped, s.AreaSize); err != nil {
 		return nil, fmt.Errorf("task %d: %w", s.T.Tid, err)
 	}
-	s.saved = make([]byte, len(blob)) // it was zeros: room
-	if Leftover(s.saved) == 0 {
-		// of an engine that died: what it would have put back was zeros
-		clear(s.saved)
-	}
+	s.saved = make([]byte, len(blob)) // it was zeros, whatever is there now: room
 	b := append([]byte(nil), blob...)
 	back := Resumable(s.orig, true)
 	putContext(b[blobLeaderCtx:], &back, s.mask, s.noSys, s.Area, s.AreaSize)
@@ -125,7 +121,7 @@ func InfectBegin(g Target) (_ *Infection, err error) {
 		return nil, fmt.Errorf("task %d: writing to the vDSO's tail: %w", s.T.Tid, err)
 	}
 	i := &Infection{s}
-	if err := s.enter(s.T, blobLeaderCall); err != nil {
+	if err := s.enter(s.T, blobLeaderCall, s.sigBit()); err != nil {
 		return nil, i.fail(err)
 	}
 	if err := s.callBegin(s.T, blobLeaderCall, sysMmap, [6]uint64{
@@ -168,17 +164,18 @@ func (i *Infection) End() (*Session, error) {
 	return s, nil
 }
 
-// pickSignal chooses what ends a batch: a signal that does nothing if it is delivered, without a tracer.
-func (s *Session) pickSignal(caught, ignored uint64) bool {
+// pickSignal chooses what ends a batch: a signal that does nothing if it is delivered, without a tracer. One that is
+// blocked may be waited for (sigwait, signalfd), and be pending: the batch, which has to let it through, would eat it.
+func (s *Session) pickSignal(caught, ignored, blocked uint64) bool {
 	bit := func(sig unix.Signal) uint64 { return 1 << (sig - 1) }
 	for _, sig := range []unix.Signal{unix.SIGURG, unix.SIGWINCH, unix.SIGCHLD} {
-		if caught&bit(sig) == 0 {
+		if (caught|blocked)&bit(sig) == 0 {
 			s.sig = sig
 			return true
 		}
 	}
 	for sig := unix.Signal(1); sig <= 64; sig++ {
-		if ignored&bit(sig) != 0 && sig != unix.SIGTRAP && sig != unix.SIGCONT {
+		if ignored&^blocked&bit(sig) != 0 && sig != unix.SIGTRAP && sig != unix.SIGCONT {
 			s.sig = sig
 			return true
 		}
@@ -187,8 +184,8 @@ func (s *Session) pickSignal(caught, ignored uint64) bool {
 }
 
 // enter readies a stopped thread for remote calls on the stub: first the registers that lead back, then the mask, so
-// that a thread let go in between goes the way back, which sets the mask.
-func (s *Session) enter(t *Tracee, stub Addr) error {
+// that a thread let go in between goes the way back, which sets the mask. open are the signals that are let through.
+func (s *Session) enter(t *Tracee, stub Addr, open uint64) error {
 	r, err := t.Regs()
 	if err != nil {
 		return err
@@ -198,11 +195,15 @@ func (s *Session) enter(t *Tracee, stub Addr) error {
 	if err := t.SetRegs(&r); err != nil {
 		return err
 	}
-	mask := allSignals
-	if s.sig != 0 {
-		mask &^= 1 << (s.sig - 1)
+	return t.SetSigMask(allSignals &^ open)
+}
+
+// sigBit is the bit in a mask of the signal that ends a batch, 0 if there is none.
+func (s *Session) sigBit() uint64 {
+	if s.sig == 0 {
+		return 0
 	}
-	return t.SetSigMask(mask)
+	return 1 << (s.sig - 1)
 }
 
 // call makes one remote call with the instruction at stub, from system-call stop to system-call stop: no signal is
@@ -377,7 +378,7 @@ func (s *Session) CallThread(t *Tracee, calls []RemoteCall) (err error) {
 	if err := s.writeCode(s.code+blobThreadCtx, ctx); err != nil {
 		return err
 	}
-	if err := s.enter(t, blobThreadCall); err != nil {
+	if err := s.enter(t, blobThreadCall, 0); err != nil {
 		return err
 	}
 	for i := range calls {
@@ -500,18 +501,15 @@ func room(mem *os.File, vdso Range) (Addr, error) {
 	if _, err := mem.ReadAt(page[:], int64(vdso.End-pageSize)); err != nil {
 		return 0, fmt.Errorf("reading the vDSO: %w", err)
 	}
-	if i := Leftover(page[:]); i >= 0 {
-		return vdso.End - pageSize + Addr(i), nil
-	}
-	used := len(page)
 	// an engine that was killed leaves its blob there: that place is as good as free
-	if i := bytes.Index(page[:], blob[:blobLeaderCall]); i >= 0 {
-		used = i
+	at := Leftover(page[:])
+	if at < 0 {
+		used := len(page)
+		for used > 0 && page[used-1] == 0 {
+			used--
+		}
+		at = (used + 31) &^ 15
 	}
-	for used > 0 && page[used-1] == 0 {
-		used--
-	}
-	at := (used + 31) &^ 15
 	if at+len(blob) > len(page) {
 		return 0, fmt.Errorf("the vDSO has %d free bytes at its end, remote calls need %d: %w", len(page)-at, len(blob), ErrNotSupported)
 	}
