@@ -54,7 +54,8 @@ type Event struct {
 	Done, Total int64 // bytes, with Progress
 }
 
-// Record is one stage of one process.
+// Record is one stage of one process. Those of several processes may overlap: the engine works on one while another is at
+// its remote calls.
 type Record struct {
 	Stage Name          `json:"stage"`
 	PID   int           `json:"pid"`      // 0: the whole tree
