@@ -63,7 +63,7 @@ const compatibilityHead = `# What goes which way
 Trapline writes and reads CRIU's image format. This table is made by a test that dumps each program of the test bed with
 one engine, restores it with one, and asks the restored program whether it is whole and /proc whether it looks as before:
 
-    go test ./checkpoint -run TestE2E -update
+    go test ./checkpoint -run '^TestE2E$' -update
 
 CRIU is version 4.1.1. "yes" means that the program found nothing wrong. A number refers to the reason below the table.
 

@@ -173,7 +173,7 @@ func summary(err error) string {
 	if errors.As(err, &run) {
 		line = run.Summary()
 	}
-	line, _, _ = strings.Cut(line, "\n")
+	line, _, _ = strings.Cut(strings.TrimSpace(line), "\n")
 	return strings.ReplaceAll(line, os.TempDir()+"/", "")
 }
 

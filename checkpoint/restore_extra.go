@@ -4,6 +4,7 @@ package checkpoint
 
 import (
 	"fmt"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -71,4 +72,19 @@ func (r *restorer) protectionKeys(t *task) error {
 		c.do("pkey_mprotect", unix.SYS_PKEY_MPROTECT, k.Start, k.End-k.Start, uint64(prot[k.Start]), uint64(k.Key))
 	}
 	return c.run()
+}
+
+// personality corrects what CRIU (4.1.1) writes: it takes the hexadecimal digits of /proc/PID/personality for decimal ones,
+// so ADDR_NO_RANDOMIZE (0x40000) becomes 40000. That shows in bits that no personality has (linux/personality.h). What
+// followed a digit above 9 is lost.
+func personality(v uint32) uint32 {
+	const unused = 0x1ff00
+	if v&unused == 0 {
+		return v
+	}
+	meant, err := strconv.ParseUint(strconv.FormatUint(uint64(v), 10), 16, 32)
+	if err != nil {
+		return v
+	}
+	return uint32(meant)
 }

@@ -109,7 +109,7 @@ func (r *restorer) filesystem(t *task, c *calls) error {
 // process restores what all threads of a process share.
 func (r *restorer) process(t *task, c *calls) {
 	tc := t.core.Tc
-	c.do("personality", unix.SYS_PERSONALITY, uint64(tc.GetPersonality()))
+	c.do("personality", unix.SYS_PERSONALITY, uint64(personality(tc.GetPersonality())))
 	if tc.GetChildSubreaper() {
 		c.do("child subreaper", unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER, 1)
 	}
