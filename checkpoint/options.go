@@ -43,7 +43,7 @@ type Hook func(ctx context.Context, at Action, root int) error
 // InheritFD says that a descriptor of the engine takes the place of an object of the images.
 type InheritFD struct {
 	FD       int    // number in the engine's own table; the engine duplicates it and does not close it
-	Resource string // criu(8), --inherit-fd: "tty[rdev:dev]", "pipe[inode]", "socket[inode]", "file[mnt_id:inode]", "path/to/file"
+	Resource string // criu(8), --inherit-fd: "pipe:[inode]", "socket:[inode]", "path/to/file"
 }
 
 // DefaultGhostLimit is the largest deleted file, in bytes, whose contents go into an image if the caller sets no

@@ -26,6 +26,10 @@ func init() {
 		},
 		dump:  dumpFifo,
 		flush: func(c *Collector) error { return flushPipes(c, "fifo-data.img", state[fifos](c.states).order) },
+		settle: func(c *Collector) error {
+			state[fifos](c.states).held.warn(c, "the other end of a FIFO is outside of the tree: who holds it sees this one close, and open again with a restore")
+			return nil
+		},
 		check: func(s *Set, e *fdinfo.FileEntry) error {
 			if e.GetFifo() == nil {
 				return errors.New("no fifo entry")
@@ -46,6 +50,7 @@ func init() {
 type fifos struct {
 	seen  map[inode]bool
 	order []readable
+	held  heldEnds
 }
 
 func dumpFifo(c *Collector, o *object) (*fdinfo.FileEntry, error) {
@@ -68,6 +73,7 @@ func dumpFifo(c *Collector, o *object) (*fdinfo.FileEntry, error) {
 		f.seen[key] = true
 		f.order = append(f.order, readable{uint32(o.st.Ino), o.hold(), o.task.String() + ": " + o.where})
 	}
+	f.held.add(o)
 	return &fdinfo.FileEntry{
 		Type: fdinfo.FdTypes_FIFO.Enum(), Id: proto.Uint32(o.id),
 		Fifo: &fifo.FifoEntry{Id: proto.Uint32(o.id), PipeId: proto.Uint32(uint32(o.st.Ino)), RegfId: proto.Uint32(reg)},

@@ -25,6 +25,10 @@ func init() {
 		match: func(o *object) bool { return o.format() == unix.S_IFIFO && strings.HasPrefix(o.link, "pipe:[") },
 		dump:  dumpPipe,
 		flush: func(c *Collector) error { return flushPipes(c, "pipes-data.img", state[pipes](c.states).order) },
+		settle: func(c *Collector) error {
+			state[pipes](c.states).held.warn(c, "the other end of a pipe is outside of the tree: it comes back closed, unless --inherit-fd gives the pipe")
+			return nil
+		},
 		check: func(_ *Set, e *fdinfo.FileEntry) error {
 			if e.GetPipe() == nil {
 				return errors.New("no pipe entry")
@@ -42,6 +46,7 @@ func init() {
 type pipes struct {
 	seen  map[uint32]bool
 	order []readable
+	held  heldEnds
 }
 
 // readable is a pipe or FIFO whose contents are to be written.
@@ -65,6 +70,7 @@ func dumpPipe(c *Collector, o *object) (*fdinfo.FileEntry, error) {
 		p.seen[id] = true
 		p.order = append(p.order, readable{id, o.hold(), o.task.String() + ": " + o.where})
 	}
+	p.held.add(o)
 	return &fdinfo.FileEntry{
 		Type: fdinfo.FdTypes_PIPE.Enum(), Id: proto.Uint32(o.id),
 		Pipe: &pipe.PipeEntry{Id: proto.Uint32(o.id), PipeId: proto.Uint32(id), Flags: proto.Uint32(o.flags()), Fown: own},

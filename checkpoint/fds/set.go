@@ -26,8 +26,9 @@ type RestoreOptions struct {
 	SizeOnly     bool   // do not compare build IDs (--file-validation filesize)
 	SkipRWXCheck bool   // accept files whose permission bits have changed
 
-	// Inherit maps a resource ("pipe[inode]", "socket[inode]", "file[mnt_id:inode]", "tty[rdev:dev]", or a path without
-	// its leading slash) to a descriptor of the engine that takes its place. The Set duplicates it.
+	// Inherit maps a resource ("pipe:[inode]", "socket:[inode]", both also without the colon, or a path without its
+	// leading slash) to a descriptor of the engine that takes its place. The Set duplicates it, and warns of a
+	// resource that is not in the images.
 	Inherit map[string]int
 
 	// Log gets messages; nil is silent.
@@ -94,6 +95,7 @@ func Load(r *image.Reader, o *RestoreOptions) (*Set, error) {
 	if err := optional(r.Extra(extraName, &s.extra)); err != nil {
 		return nil, err
 	}
+	s.inheritKeys()
 	for _, id := range s.order {
 		e := s.files[id]
 		k := kindOfType(e.GetType())

@@ -102,7 +102,7 @@ var options = [...]option{
 	},
 	{
 		name: "inherit-fd", kind: value, arg: "fd[NUM]:RES", cmds: cmdRestore, set: setInheritFD,
-		note: "use descriptor NUM of the caller for RES: tty[…], pipe[…], socket[…], file[…] or a path",
+		note: "use descriptor NUM of the caller for RES: pipe:[…], socket:[…] (with or without the colon) or a path; warns if there is no RES",
 	},
 	{
 		name: "root", short: "r", kind: value, arg: "DIR", cmds: cmdDumpRes, set: text(func(s *settings) *string { return &s.root }),
