@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -149,7 +150,12 @@ func (r *imageReader) message(m proto.Message) error {
 	}
 	// Unmarshal copies what it keeps, so buf can be used again.
 	if err := proto.Unmarshal(b, m); err != nil {
-		return corrupt(r.name, at, "%s: %v", m.ProtoReflect().Descriptor().Name(), err)
+		return corrupt(r.name, at, "no message of type %s: %s", m.ProtoReflect().Descriptor().Name(), plainProto(err))
 	}
 	return nil
+}
+
+// plainProto is the text of an error of package proto without its prefix, which ends, at random, in one of two spaces.
+func plainProto(err error) string {
+	return strings.TrimLeft(strings.TrimPrefix(err.Error(), "proto:"), " \u00a0")
 }

@@ -338,15 +338,14 @@ func (r *Reader) Extra(name string, v any) error {
 	return nil
 }
 
-// unsummed tells whether a file may be in a directory without a line in its sums: what a restore,
-// a log, a container runtime or -W with the same directory adds afterwards, and what a dump that was
-// killed after its inventory was in place leaves.
+// unsummed tells whether a file may be in a directory without a line in its sums: everything that no
+// reader of images would take for one. A restore, a container runtime, a log or a pid file of any name, -W
+// with the same directory add such files afterwards, and a dump that was killed after its inventory
+// was in place leaves some.
 func unsummed(name string) bool {
-	if name == sumsTemp || isStats(strings.TrimSuffix(name, tempSuffix)) {
+	if name == SumsName || name == sumsTemp || isStats(strings.TrimSuffix(name, tempSuffix)) {
 		return true
 	}
-	if name == SumsName || name == "descriptors.json" {
-		return true
-	}
-	return filepath.Ext(name) == ".log" || filepath.Ext(name) == ".pid" || name == "pidfile"
+	_, _, known := KindOf(name)
+	return !known && !strings.Contains(name, ".img") && !strings.HasPrefix(name, ownPrefix) && name != parentName
 }

@@ -49,7 +49,7 @@ func (r *Report) OK() bool {
 }
 
 // Verify checks a directory and those of the pre-dumps below it. With checksums it finds every
-// changed, missing or additional byte and file. Without, as in what CRIU wrote, it can only check that
+// changed, missing or additional byte and image. Without, as in what CRIU wrote, it can only check that
 // each image can be decoded and that they agree with each other; [Report.Summed] tells which. The
 // error is about the check itself: a directory that can't be read, or a canceled context.
 func Verify(ctx context.Context, dir string) (*Report, error) {

@@ -35,13 +35,26 @@ func TestVerifyWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What comes after a dump is no damage.
-	for _, name := range []string{"restore.log", "restore.pid", "descriptors.json"} {
+	for _, name := range []string{"restore.log", "restore.pid", "r.loop", "log.2", "descriptors.json"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if rep := verify(t, dir); !rep.OK() {
 		t.Errorf("%+v", rep)
+	}
+	// What a reader would take for an image is.
+	for _, name := range []string{"core-77.img", "new.img", "trapline-77.json", "pages-9.img"} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if rep := verify(t, dir); len(rep.Problems) != 1 || rep.Problems[0].File != name {
+			t.Errorf("%s: %+v", name, rep)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
