@@ -301,6 +301,10 @@ func TestE2EKillRestore(t *testing.T) {
 	}
 	tgt := testprog.Start(t, mustBuild(t, "tree_children"), nil, nil)
 	tgt.Ready()
+	tree, err := testprog.Take(tgt.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
 	images := imagesDir(t)
 	if err := testprog.Trapline().Dump(tgt.Dir, tgt.Pid, images); err != nil {
 		t.Fatal(err)
@@ -308,8 +312,16 @@ func TestE2EKillRestore(t *testing.T) {
 	if err := tgt.Gone(); err != nil {
 		t.Fatal(err)
 	}
+	// The next restore needs the ids of the one before.
+	free := func() {
+		t.Helper()
+		if left := tree.AwaitFree(testprog.Patience); len(left) > 0 {
+			t.Fatalf("tasks are still there: %v", left)
+		}
+	}
 	var whole estimate
 	for range 5 {
+		free()
 		start := time.Now()
 		if _, err := testprog.Trapline().Restore(tgt.Dir, images); err != nil {
 			t.Fatal(err)
@@ -319,6 +331,7 @@ func TestE2EKillRestore(t *testing.T) {
 	}
 	done := 0
 	for i := range rounds {
+		free()
 		after := whole.moment()
 		cmd, err := testprog.Trapline().Command(t.Context(), tgt.Dir, "restore", images, "-d")
 		if err != nil {

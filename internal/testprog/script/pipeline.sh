@@ -14,7 +14,7 @@ echo "first" >&7
 	for i in $(seq 1 1000); do echo "$i $word"; done
 } | sed -u 's/check/checked/' | { sum=0; while read -r n w; do [[ $w == checked ]] && sum=$((sum + n)); done; echo $sum; } >result &
 job=$!
-sleep 0.2 &
+sleep 1000 &
 sleeper=$!
 say ready
 wait $job
@@ -24,7 +24,10 @@ bad=
 [[ $(<result) == 500500 ]] || bad="the sum is $(<result)"
 [[ ${map[two]} == "2 zwei" && ${list[1]} == "b c" && ${#list[@]} == 3 ]] || bad="variables"
 [[ $(count 41) == 42 ]] || bad="a function"
-wait $sleeper || bad="the sleeping child"
+kill $sleeper
+wait $sleeper
+status=$?
+[[ $status == 143 ]] || bad="the sleeping child ended with $status"
 kill -USR2 $$
 [[ $trapped == yes ]] || bad="the trap"
 echo "second" >&7
