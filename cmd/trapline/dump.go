@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/signal"
 	"syscall"
 
@@ -22,7 +23,7 @@ func (a *app) dump(s *settings) int {
 	defer stop()
 	log, err := a.begin(s)
 	if err != nil {
-		return a.fail("dump", err)
+		return a.failLogged("dump", s, &logging{}, err, "Dumping FAILED.")
 	}
 	defer log.Close()
 
@@ -52,17 +53,19 @@ func (a *app) dump(s *settings) int {
 		Progress:       bar.update,
 	})
 	bar.finish()
-	if err == nil {
-		err = signalStatus(s)
-	}
 	if err != nil {
-		return a.failLogged("dump", log, err, "Dumping FAILED.")
+		return a.failLogged("dump", s, log, err, "Dumping FAILED.")
+	}
+	// From here on the checkpoint is complete: what fails now does not undo it.
+	if err := signalStatus(s); err != nil {
+		log.Warn(err.Error())
 	}
 	log.Info("Dumping finished successfully")
-	return a.report("dump", s, timeline.Report(), dumpReport{
+	a.report(log.Logger, s, timeline.Report(), dumpReport{
 		Pid: s.tree, ImagesDir: s.imagesDir, Frozen: result.Frozen,
 		Processes: result.Processes, Threads: result.Threads, Pages: result.Pages, Bytes: result.Bytes,
 	})
+	return exitDone
 }
 
 // preDump is trapline pre-dump.
@@ -76,14 +79,23 @@ func (a *app) preDump(s *settings) int {
 
 // begin does what comes before every command: close what is to be closed, open the log.
 func (a *app) begin(s *settings) (*logging, error) {
+	survivePipes()
 	if err := s.closeAll(); err != nil {
 		return nil, err
 	}
 	return openLog(s, a.stderr)
 }
 
-// failLogged tells the log and the user about an error, each once.
-func (a *app) failLogged(what string, log *logging, err error, last string) int {
+// survivePipes keeps a reader of standard output or error that goes away from ending the program in the middle of its
+// work: the runtime would raise SIGPIPE. Writes fail then, which nothing depends on. A handler, as opposed to SIG_IGN,
+// is not passed on to action scripts and restored programs.
+func survivePipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
+
+// failLogged tells the log and the user about an error, each once, and --json.
+func (a *app) failLogged(what string, s *settings, log *logging, err error, last string) int {
+	if s.json {
+		_ = writeJSON(a.stdout, failureReport{Error: err.Error()})
+	}
 	if log.file != nil {
 		log.Error(err.Error())
 		if a.asCRIU {

@@ -64,7 +64,7 @@ func (h *hooks) run(ctx context.Context, script string, at checkpoint.Action) er
 		cmd.Env = append(cmd.Env, "CRTOOLS_INIT_PID="+strconv.Itoa(h.root))
 	}
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("action script %s at %s: %w", script, at, err)
+		return fmt.Errorf("action script %s: %w", script, err) // the engine says at which moment
 	}
 	return nil
 }

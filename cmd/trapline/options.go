@@ -19,12 +19,12 @@ var options = [...]option{
 		note: "the directory of logs, pid files and statistics (default: that of the images)",
 	},
 	{
-		name: "leave-running", short: "R", cmds: cmdDumps, set: onOff(func(s *settings) *bool { return &s.leaveRunning }),
-		note: "let the tree run on after the dump instead of killing it",
+		name: "leave-running", short: "R", cmds: cmdDumps, set: setLeaveRunning,
+		note: "let the tree run on after the dump instead of killing it; the last of -R and -s wins",
 	},
 	{
-		name: "leave-stopped", short: "s", cmds: cmdDumpRes, set: onOff(func(s *settings) *bool { return &s.leaveStopped }),
-		note: "leave the tree stopped after the dump or restore",
+		name: "leave-stopped", short: "s", cmds: cmdDumpRes, set: setLeaveStopped,
+		note: "leave the tree stopped after the dump or restore; the last of -R and -s wins",
 	},
 	{
 		name: "restore-detached", short: "d", cmds: cmdRestore, set: onOff(func(s *settings) *bool { return &s.detach }),

@@ -24,7 +24,7 @@ func (a *app) restore(s *settings, command []string) int {
 	defer stop()
 	log, err := a.begin(s)
 	if err != nil {
-		return a.fail("restore", err)
+		return a.failLogged("restore", s, &logging{}, err, "Restoring FAILED.")
 	}
 	defer log.Close()
 
@@ -55,7 +55,7 @@ func (a *app) restore(s *settings, command []string) int {
 	})
 	bar.finish()
 	if err != nil {
-		return a.failLogged("restore", log, err, "Restoring FAILED.")
+		return a.failLogged("restore", s, log, err, "Restoring FAILED.")
 	}
 	if s.leaveStopped {
 		log.Info("Restore finished successfully. Tasks left in stopped state")
@@ -66,21 +66,19 @@ func (a *app) restore(s *settings, command []string) int {
 	if err := signalStatus(s); err != nil {
 		log.Warn(err.Error())
 	}
-	status := a.report("restore", s, timeline.Report(), restoreReport{
+	a.report(log.Logger, s, timeline.Report(), restoreReport{
 		Pid: result.RootPid, ImagesDir: s.imagesDir,
 		Processes: result.Processes, Threads: result.Threads, Pages: result.Pages, Bytes: result.Bytes,
 	})
 	switch {
-	case status != exitDone:
-		return status
 	case s.execCmd:
 		stop()
-		return a.failLogged("restore", log, become(s, command), "Restoring FAILED.")
+		return a.failLogged("restore", s, log, become(s, command), "Restoring FAILED.")
 	case s.detach || result.Wait == nil:
 		return exitDone
 	}
 	stop()
-	return a.wait(result, log)
+	return a.wait(s, result, log)
 }
 
 // restoreUsage checks what the options say together.
@@ -108,13 +106,13 @@ func become(s *settings, command []string) error {
 
 // wait waits for the root task and gives its exit status, 128 and its signal if one ended it. CRIU waits too, but
 // gives 0.
-func (a *app) wait(result *checkpoint.RestoreResult, log *logging) int {
+func (a *app) wait(s *settings, result *checkpoint.RestoreResult, log *logging) int {
 	// The restored tree may be the terminal's foreground job: what is typed is for it.
 	signal.Ignore(syscall.SIGINT, syscall.SIGQUIT)
 	ws, err := result.Wait()
 	switch {
 	case err != nil:
-		return a.failLogged("restore", log, fmt.Errorf("wait for pid %d: %w", result.RootPid, err), "Restoring FAILED.")
+		return a.failLogged("restore", s, log, fmt.Errorf("wait for pid %d: %w", result.RootPid, err), "Restoring FAILED.")
 	case a.asCRIU:
 		return exitDone
 	case ws.Signaled():

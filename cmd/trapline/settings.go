@@ -149,6 +149,23 @@ func parseNumber(v string, lo, hi int) (int, error) {
 	return n, nil
 }
 
+// setLeaveRunning and setLeaveStopped set one thing, the state that a dump leaves: as in CRIU the last one wins.
+func setLeaveRunning(s *settings, v string) error {
+	s.leaveRunning = v == "true"
+	if s.leaveRunning {
+		s.leaveStopped = false
+	}
+	return nil
+}
+
+func setLeaveStopped(s *settings, v string) error {
+	s.leaveStopped = v == "true"
+	if s.leaveStopped {
+		s.leaveRunning = false
+	}
+	return nil
+}
+
 func setTree(s *settings, v string) error {
 	pid, err := parseNumber(v, 1, math.MaxInt32)
 	s.tree = pid
