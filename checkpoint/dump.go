@@ -139,7 +139,7 @@ func newDumper(ctx context.Context, pid int, opts *DumpOptions) (*dumper, error)
 // stage runs one stage for the whole tree. Stages that work on one process at a time open spans of their own within
 // that of the tree; what such a span counts the tree's does not.
 func (d *dumper) stage(name stage.Name, run func() error) error {
-	if err := d.ctx.Err(); err != nil {
+	if err := context.Cause(d.ctx); err != nil {
 		return fmt.Errorf("stopped before stage %s: %w", name, err)
 	}
 	d.log.Debug("stage", "stage", name)
@@ -169,7 +169,7 @@ func (d *dumper) hook(at Action, root int) error {
 		return nil
 	}
 	if err := d.opts.Hook(d.ctx, at, root); err != nil {
-		return fmt.Errorf("action %s: %w", at, err)
+		return fmt.Errorf("%s: %w", at, err)
 	}
 	return nil
 }

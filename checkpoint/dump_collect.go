@@ -216,7 +216,7 @@ func (d *dumper) collectFiles(t *target) error {
 			}
 			id, err := d.fds.Mapped(t.fdTask, v)
 			if err != nil {
-				return fdsError(err)
+				return fdsError(missingCapability(err))
 			}
 			t.vmaIDs[i] = uint64(id)
 		case procfs.KindSysV:
@@ -230,7 +230,7 @@ func (d *dumper) collectFiles(t *target) error {
 // fdsError makes a refusal of package fds one of this package.
 func fdsError(err error) error {
 	if errors.Is(err, fds.ErrUnsupported) {
-		return fmt.Errorf("%w (%w)", err, ErrNotSupported)
+		return &refusal{err}
 	}
 	return err
 }

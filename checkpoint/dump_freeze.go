@@ -187,7 +187,7 @@ func (d *dumper) settle(f *freezing) error {
 		return d.zombie(t)
 	}
 	if t.leader().tid != t.pid {
-		return fmt.Errorf("its first thread has ended while others run, which can't be carried: %w", ErrNotSupported)
+		return refuse("its first thread has ended while others run, which can't be carried")
 	}
 	if t.state == 0 {
 		t.state = image.TaskAlive
@@ -218,7 +218,7 @@ func (d *dumper) seize(t *target, tid int) (*targetThread, error) {
 			if tid == t.pid && st.NumThreads <= 1 {
 				t.state = image.TaskDead
 			} else if tid == t.pid {
-				return nil, fmt.Errorf("its first thread has ended while others run, which can't be carried: %w", ErrNotSupported)
+				return nil, refuse("its first thread has ended while others run, which can't be carried")
 			}
 			return nil, nil
 		}
@@ -240,7 +240,7 @@ func (d *dumper) whyNotSeized(t *target, tid int, err error) error {
 	case st.TracerPid != 0:
 		return fmt.Errorf("thread %d is traced by pid %d already (a debugger or strace); detach it first: %w", tid, st.TracerPid, err)
 	case t.stat.Flags&procfs.PFKthread != 0:
-		return fmt.Errorf("is a kernel thread, which can't be dumped: %w", ErrNotSupported)
+		return refuse("is a kernel thread, which can't be dumped")
 	}
 	return fmt.Errorf("thread %d can't be traced (it belongs to uid %d, this is uid %d; a dump needs root or the same user): %w",
 		tid, st.Uid[0], os.Geteuid(), err)

@@ -3,6 +3,7 @@
 package checkpoint
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -238,7 +239,7 @@ func (p *pageDump) progress() error {
 	if p.d.opts.Progress != nil {
 		p.d.opts.Progress(done, total)
 	}
-	if err := p.d.ctx.Err(); err != nil {
+	if err := context.Cause(p.d.ctx); err != nil {
 		return fmt.Errorf("stopped while pages were written: %w", err)
 	}
 	return nil

@@ -17,9 +17,12 @@ import (
 func (d *dumper) refuseOptions() error {
 	switch {
 	case d.opts.TCPEstablished:
-		return fmt.Errorf("--tcp-established: carrying TCP connections over is not there yet; --tcp-close records them as closed: %w", ErrNotSupported)
+		return refuse("--tcp-established: carrying TCP connections over is not there yet; --tcp-close records them as closed")
 	case d.opts.TrackMem, d.opts.PrevImagesDir != "":
 		return fmt.Errorf("--track-mem and --prev-images-dir: incremental dumps are not there yet: %w", ErrNotSupported)
+	}
+	if err := checkWorkDir(d.opts.WorkDir); err != nil {
+		return err
 	}
 	if _, err := cpuNeed(d.opts.CPUCap); err != nil {
 		return err
@@ -30,7 +33,22 @@ func (d *dumper) refuseOptions() error {
 	switch d.opts.ManageCgroups {
 	case "", "none", "ignore":
 	default:
-		return fmt.Errorf("--manage-cgroups=%s: cgroups are not carried yet; only ignore is possible: %w", d.opts.ManageCgroups, ErrNotSupported)
+		return refuse("--manage-cgroups=%s: cgroups are not carried yet; only ignore is possible", d.opts.ManageCgroups)
+	}
+	return nil
+}
+
+// checkWorkDir makes sure that there is such a directory, if one is given: what is to be written there comes last.
+func checkWorkDir(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	st, err := os.Stat(dir)
+	if err == nil && !st.IsDir() {
+		err = &os.PathError{Op: "stat", Path: dir, Err: unix.ENOTDIR}
+	}
+	if err != nil {
+		return fmt.Errorf("work directory: %w", err)
 	}
 	return nil
 }
@@ -39,7 +57,7 @@ func (d *dumper) refuseOptions() error {
 func refuseExternal(list []string) error {
 	for _, e := range list {
 		if !strings.HasPrefix(e, "unix[") {
-			return fmt.Errorf("--external %s: only unix[INODE] is possible yet: %w", e, ErrNotSupported)
+			return refuse("--external %s: only unix[INODE] is possible yet", e)
 		}
 	}
 	return nil
@@ -47,8 +65,8 @@ func refuseExternal(list []string) error {
 
 // precheck refuses what can be told from the root task alone, before anything is stopped or written.
 func (d *dumper) precheck(pid int) error {
-	if pid == os.Getpid() {
-		return errors.New("a process can't dump itself")
+	if err := refuseAncestor(pid); err != nil {
+		return err
 	}
 	t, err := openTask(pid)
 	if err != nil {
@@ -56,7 +74,7 @@ func (d *dumper) precheck(pid int) error {
 	}
 	if t.stat.Flags&procfs.PFKthread != 0 {
 		defer t.close()
-		return t.errorf(fmt.Errorf("is a kernel thread, which can't be dumped: %w", ErrNotSupported))
+		return t.errorf(refuse("is a kernel thread, which can't be dumped"))
 	}
 	if err := t.proc.ReadStatus(&t.status); err != nil {
 		t.close()
@@ -69,18 +87,43 @@ func (d *dumper) precheck(pid int) error {
 	// As CRIU: only the root can be in a session that somebody else leads without the leader being below it.
 	if t.stat.Session != pid && !d.opts.ShellJob {
 		defer t.close()
-		return t.errorf(fmt.Errorf("does not lead its session (%d does), which stays behind; dump and restore with --shell-job: it gets session and process group of who restores it: %w",
-			t.stat.Session, ErrNotSupported))
+		return t.errorf(refuse("does not lead its session (%d does), which stays behind; dump and restore with --shell-job: it gets session and process group of who restores it",
+			t.stat.Session))
 	}
 	d.root = t
 	return nil
 }
 
+// refuseAncestor refuses a tree that this process is part of: it would stop itself.
+func refuseAncestor(pid int) error {
+	for at := os.Getpid(); at > 0; {
+		if at == pid {
+			return fmt.Errorf("pid %d: this program itself (pid %d) is in the tree to be dumped; run it from outside of the tree (setsid does not suffice, it keeps its parent)",
+				pid, os.Getpid())
+		}
+		p, err := procfs.Open(at)
+		if errors.Is(err, procfs.ErrGone) {
+			return nil // an ancestor that has ended meanwhile: its children are not in the tree any more
+		}
+		if err != nil {
+			return err
+		}
+		var st procfs.Stat
+		err = p.ReadStat(&st)
+		_ = p.Close()
+		if errors.Is(err, procfs.ErrGone) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		at = st.PPid
+	}
+	return nil
+}
+
 // refuseTask refuses a process for what it is.
 func (d *dumper) refuseTask(t *target) error {
-	refuse := func(format string, args ...any) error {
-		return fmt.Errorf(format+": %w", append(args, ErrNotSupported)...)
-	}
 	for _, th := range t.threads {
 		if err := regsSupported(&th.regs); err != nil {
 			return fmt.Errorf("thread %d: %w", th.tid, err)
@@ -148,7 +191,7 @@ func (d *dumper) refuseMaps(t *target) error {
 	for i := range t.vmas {
 		v := &t.vmas[i]
 		refuse := func(what, hint string) error {
-			return fmt.Errorf("mapping %x-%x is %s; %s: %w", v.Start, v.End, what, hint, ErrNotSupported)
+			return refuse("mapping %x-%x is %s; %s", v.Start, v.End, what, hint)
 		}
 		switch v.Kind {
 		case procfs.KindVDSO, procfs.KindVVar, procfs.KindVVarVClock, procfs.KindVSyscall:

@@ -110,9 +110,9 @@ func (t *target) dead() bool { return t.state == image.TaskDead }
 
 func (t *target) leader() *targetThread { return t.threads[0] }
 
-// errorf names the process in front of an error.
+// errorf names the process in front of an error, unless it is named already.
 func (t *target) errorf(err error) error {
-	return fmt.Errorf("pid %d (%s): %w", t.pid, t.stat.Comm, err)
+	return prefixed(fmt.Sprintf("pid %d (%s): ", t.pid, t.stat.Comm), err)
 }
 
 func (t *target) close() {

@@ -27,8 +27,8 @@ const (
 	ActionNetworkUnlock       Action = "network-unlock"        // they may talk again
 	ActionPostDump            Action = "post-dump"             // images are complete, the tree is still stopped
 	ActionPreRestore          Action = "pre-restore"           // before anything is created
-	ActionSetupNamespaces     Action = "setup-namespaces"      // the root task has just been created
-	ActionPostSetupNamespaces Action = "post-setup-namespaces" // its namespaces are configured
+	ActionSetupNamespaces     Action = "setup-namespaces"      // the tasks have been created, nothing is in them yet
+	ActionPostSetupNamespaces Action = "post-setup-namespaces" // directly after it: namespaces are not carried yet
 	ActionPostRestore         Action = "post-restore"          // all is restored, nothing runs yet; an error undoes the restore
 	ActionPreResume           Action = "pre-resume"            // directly before the tasks run
 	ActionPostResume          Action = "post-resume"           // the tasks run; an error is only logged

@@ -95,7 +95,7 @@ func restore(ctx context.Context, opts *RestoreOptions) (_ *RestoreResult, err e
 		{stage.State, r.state},     // signals, timers, credentials, limits, seccomp
 		{stage.Resume, r.resume},   // registers, let go
 	} {
-		if err := ctx.Err(); err != nil {
+		if err := context.Cause(ctx); err != nil {
 			return nil, fmt.Errorf("restore: %w", err)
 		}
 		span := r.tl.Begin(s.name, 0)
@@ -115,7 +115,10 @@ func (r *restorer) hook(at Action, root int) error {
 	if r.opts.Hook == nil {
 		return nil
 	}
-	return r.opts.Hook(r.ctx, at, root)
+	if err := r.opts.Hook(r.ctx, at, root); err != nil {
+		return fmt.Errorf("%s: %w", at, err)
+	}
+	return nil
 }
 
 // each runs fn for every task that is alive, as a span of the process within that of the stage. What the process' span
@@ -133,7 +136,7 @@ func (r *restorer) each(name stage.Name, fn func(*task) error) error {
 		span.Add(stage.Counts{Calls: calls, Bytes: read, Pages: read / image.PageSize})
 		span.End()
 		if err != nil {
-			return fmt.Errorf("%v: %w", t, err)
+			return prefixed(fmt.Sprintf("%v: ", t), err)
 		}
 	}
 	return nil

@@ -137,8 +137,8 @@ func (r *restorer) load() error {
 		return err
 	}
 	if root := r.tasks[0]; root.sid != root.pid && !r.opts.ShellJob {
-		return fmt.Errorf("%v did not lead its session (%d did), which is not in the images; restore with --shell-job: it gets session and process group of who restores it: %w",
-			root, root.sid, ErrNotSupported)
+		return refuse("%v did not lead its session (%d did), which is not in the images; restore with --shell-job: it gets session and process group of who restores it",
+			root, root.sid)
 	}
 	r.markInherited()
 	r.markSharers()
@@ -152,6 +152,9 @@ func (r *restorer) refuseOptions() error {
 		return fmt.Errorf("--restore-sibling: %w yet: restore with --restore-detached, or let the engine's child be the tree's root", ErrNotSupported)
 	case r.opts.TCPEstablished && !r.opts.TCPClose:
 		return fmt.Errorf("--tcp-established: %w yet: dump and restore with --tcp-close", ErrNotSupported)
+	}
+	if err := checkWorkDir(r.opts.WorkDir); err != nil {
+		return err
 	}
 	if _, err := cpuNeed(r.opts.CPUCap); err != nil {
 		return err
