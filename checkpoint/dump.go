@@ -35,8 +35,7 @@ func Dump(ctx context.Context, pid int, opts *DumpOptions) (res *DumpResult, err
 	}
 	done := make(chan result, 1)
 	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
+		runtime.LockOSThread() // and never unlocked: what the thread should still trace after an error is let go when it ends
 		r, err := dump(ctx, pid, opts)
 		done <- result{r, err}
 	}()
@@ -102,6 +101,7 @@ type dumper struct {
 	fpuBuf    []byte
 	memTotal  uint64 // estimated bytes of memory to write
 	memDone   uint64
+	killed    bool       // the images are complete, and part of the tree is gone
 	pagesMu   sync.Mutex // guards memDone and the stats of pages
 
 	stats  dumpStats
@@ -128,9 +128,11 @@ func newDumper(ctx context.Context, pid int, opts *DumpOptions) (*dumper, error)
 	}
 	var err error
 	if d.w, err = image.Create(opts.ImagesDir); err != nil {
+		d.root.close()
 		return nil, err
 	}
 	if err := d.hook(ActionPreDump, pid); err != nil {
+		d.root.close()
 		return nil, errors.Join(err, d.w.Abort())
 	}
 	return d, nil
@@ -183,8 +185,8 @@ func (d *dumper) close(err error) error {
 	if d.fds != nil {
 		d.fds.Close()
 	}
-	if err != nil {
+	if err != nil && !d.killed {
 		return errors.Join(err, d.w.Abort())
 	}
-	return d.w.Close()
+	return errors.Join(err, d.w.Close())
 }

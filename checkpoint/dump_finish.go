@@ -85,25 +85,38 @@ func (d *dumper) leaveStopped() error {
 	return errors.Join(errs...)
 }
 
-// kill ends every process of the tree and waits until none of them runs any more.
+// kill ends every process of the tree and waits until none of them runs any more. Once the first is dead the images are all that is left
+// of the tree: they stay, whatever happens to the rest.
 func (d *dumper) kill() error {
+	var errs []error
 	for _, t := range d.tasks {
 		if t.dead() {
 			continue
 		}
-		if err := unix.PidfdSendSignal(t.pidfd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-			return t.errorf(fmt.Errorf("kill: %w", err))
+		switch err := unix.PidfdSendSignal(t.pidfd, unix.SIGKILL, nil, 0); {
+		case err == nil:
+			d.killed = true
+		case !errors.Is(err, unix.ESRCH):
+			errs = append(errs, t.errorf(fmt.Errorf("kill: %w", err)))
+			if !d.killed {
+				return errs[0]
+			}
+			continue
 		}
+		t.killed = true
 	}
 	for _, t := range d.tasks {
+		if !t.killed {
+			continue
+		}
 		// The leader reports last.
 		for i := len(t.threads) - 1; i >= 0; i-- {
 			if err := awaitExit(t.threads[i]); err != nil {
-				return t.errorf(err)
+				errs = append(errs, t.errorf(err))
 			}
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func awaitExit(th *targetThread) error {

@@ -377,7 +377,11 @@ func (t *target) release(sig unix.Signal) error {
 		if th.tracee == nil {
 			continue
 		}
-		if err := th.tracee.Detach(sig); err != nil && !errors.Is(err, inject.ErrGone) {
+		err := th.tracee.Detach(sig)
+		if errors.Is(err, inject.ErrGone) {
+			err = detachRunning(th.tracee)
+		}
+		if err != nil && !errors.Is(err, inject.ErrGone) {
 			errs = append(errs, fmt.Errorf("detach thread %d: %w", th.tid, err))
 		}
 		th.tracee = nil
@@ -385,3 +389,18 @@ func (t *target) release(sig unix.Signal) error {
 	}
 	return errors.Join(errs...)
 }
+
+// detachRunning detaches a thread that is gone or, after an error in the stage freeze, has not stopped yet.
+func detachRunning(t *inject.Tracee) error {
+	s, err := t.Poll(time.Now().Add(stopTime))
+	if err != nil || s.Kind == inject.StopExited {
+		return err
+	}
+	if s.Kind == inject.StopSignal {
+		return t.Detach(s.Signal)
+	}
+	return t.Detach(0)
+}
+
+// stopTime is how long a thread that is let go may take to stop for it.
+const stopTime = 2 * time.Second

@@ -54,6 +54,8 @@ type target struct {
 	session *inject.Session
 	answers answers
 
+	killed bool // at the end of the dump
+
 	// Stage pages.
 	pagesID   uint32
 	guards    []guardRange

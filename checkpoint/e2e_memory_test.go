@@ -30,6 +30,7 @@ var memoryScenarios = []scenario{
 	scenario{name: "memory/sysv", prog: "mem_shared", args: []string{"sysv"}}.lacking("SysV memory without its IPC namespace"),
 	{name: "memory/protections", prog: "mem_protections"},
 	{name: "memory/20000_maps", prog: "mem_many", args: []string{"20000"}, ignore: []string{"maps"}},
+	{name: "memory/reserved_terabyte", prog: "mem_reserved", images: smallImages(4 << 20)},
 	{name: "memory/sparse_terabyte", prog: "mem_sparse", images: smallImages(4 << 20)},
 	{name: "memory/copy_on_write", prog: "mem_cow", images: smallImages(40 << 20), known: map[string]string{
 		"criu-*": "CRIU writes a page that several processes share copy-on-write once for each",

@@ -29,6 +29,7 @@ var treeScenarios = []scenario{
 		"*-criu": "CRIU makes a task whose session leader is dead a child of init instead of the subreaper",
 	}},
 	{name: "tree/deep", prog: "tree_deep"},
+	{name: "tree/many_fds", prog: "tree_many_fds"},
 	{name: "tree/names", prog: "tree_names", args: []string{"argument", "another one", ""}},
 	{name: "tree/exec", prog: "tree_exec"},
 }
@@ -43,6 +44,7 @@ var threadScenarios = []scenario{
 	{name: "threads/attributes", prog: "threads", args: []string{"30", "extra"}, known: map[string]string{
 		"criu-*": noThreadAttrs, "*-criu": noThreadAttrs,
 	}},
+	{name: "threads/groups", prog: "thread_groups"},
 	{name: "threads/robust", prog: "thread_robust"},
 	{name: "threads/gaps", prog: "thread_gaps"},
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -44,6 +45,8 @@ type restorer struct {
 	pageBytes   int64                // in all pagemaps
 	vdsoCall    uint64               // where in the vDSO a system call instruction is
 	counted     int64                // remote calls that are in spans of single processes
+	born        []int                // every process and thread that was cloned, but helpers
+	unborn      []int                // those of them that could not be taken over
 	result      RestoreResult
 }
 
@@ -59,8 +62,10 @@ func Restore(ctx context.Context, opts *RestoreOptions) (*RestoreResult, error) 
 	// the tree is let go.
 	go func() {
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
 		r, err := restore(ctx, opts)
+		if err == nil {
+			runtime.UnlockOSThread()
+		} // else the thread ends, and with it whatever it may still trace
 		done <- outcome{r, err}
 	}()
 	o := <-done
@@ -201,17 +206,24 @@ func (r *restorer) kill() {
 			_ = unix.Kill(t.s.T.Tid, unix.SIGKILL)
 		}
 	}
-	// A process has only ended when all its threads were waited for. This OS thread has no other children or tracees; one that is
-	// not known is of a fork that failed half way.
+	for _, tid := range r.unborn {
+		_ = unix.Kill(tid, unix.SIGKILL)
+	}
+	// A process has only ended when all its threads were waited for: the youngest first.
+	for _, tid := range slices.Backward(r.born) {
+		reap(tid)
+	}
+	if r.nursery != nil {
+		reap(r.nursery.T.Tid)
+	}
+}
+
+// reap waits until a task that has been killed is gone.
+func reap(tid int) {
 	for {
 		var ws unix.WaitStatus
-		tid, err := unix.Wait4(-1, &ws, unix.WALL|unix.WNOTHREAD, nil)
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
+		if _, err := unix.Wait4(tid, &ws, unix.WALL, nil); err != nil && err != unix.EINTR || err == nil && !ws.Stopped() {
 			return
-		case ws.Stopped():
-			_ = unix.Kill(tid, unix.SIGKILL)
 		}
 	}
 }

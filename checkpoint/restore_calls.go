@@ -74,7 +74,8 @@ func (r *restorer) pipeline(name stage.Name, build func(*task, *calls) error, af
 		}
 		return nil
 	}
-	for i, t := range r.tasks {
+	next := 0 // whose turn it is: the channels go round among those that are alive, so the oldest flight has the next one
+	for _, t := range r.tasks {
 		if t.dead {
 			continue
 		}
@@ -84,7 +85,7 @@ func (r *restorer) pipeline(name stage.Name, build func(*task, *calls) error, af
 				return err
 			}
 		}
-		f := flight{t: t, c: r.batch(t, r.channels[i%len(r.channels)]), span: r.tl.Begin(name, t.pid), calls: t.calls(), read: -r.result.Bytes}
+		f := flight{t: t, c: r.batch(t, r.channels[next]), span: r.tl.Begin(name, t.pid), calls: t.calls(), read: -r.result.Bytes}
 		err := build(t, f.c)
 		f.read += r.result.Bytes
 		if err == nil {
@@ -95,6 +96,7 @@ func (r *restorer) pipeline(name stage.Name, build func(*task, *calls) error, af
 			return fmt.Errorf("%v: %w", t, err)
 		}
 		out = append(out, f)
+		next = (next + 1) % len(r.channels)
 	}
 	for len(out) > 0 {
 		if err := land(); err != nil {
@@ -125,6 +127,14 @@ func (c *calls) doSize(name string, size int64, nr uintptr, args ...uint64) {
 // more runs what there is if little room is left for more.
 func (c *calls) more() error {
 	if c.Room() >= callRoom {
+		return nil
+	}
+	return c.run()
+}
+
+// room runs what there is unless n bytes are left.
+func (c *calls) room(n int) error {
+	if c.Room() >= n {
 		return nil
 	}
 	return c.run()

@@ -199,7 +199,11 @@ func (m *midwife) fork(by *inject.Session, births []birth) error {
 // born keeps a new task.
 func (m *midwife) born(by *inject.Session, st birth, tid int) error {
 	s, err := by.Child(tid)
+	if st.pid >= 0 && m.r.byPid[st.pid] != nil || err != nil {
+		m.r.born = append(m.r.born, tid)
+	}
 	if err != nil {
+		m.r.unborn = append(m.r.unborn, tid)
 		return err
 	}
 	born := m.r.cradle

@@ -97,6 +97,7 @@ func (r *restorer) load() error {
 	if err := r.hook(ActionPreRestore, 0); err != nil {
 		return err
 	}
+	tids := map[uint32]bool{}
 	if err := r.images.Each("pstree.img", func() proto.Message { return &pstree.PstreeEntry{} }, func(m proto.Message, _ io.Reader) error {
 		e := m.(*pstree.PstreeEntry)
 		t := &task{planned: planned{
@@ -106,6 +107,10 @@ func (r *restorer) load() error {
 			return fmt.Errorf("pstree.img: pid %d: %w", t.pid, ErrImage)
 		}
 		for _, tid := range e.GetThreads() {
+			if tids[tid] {
+				return fmt.Errorf("pstree.img: thread %d is there twice: %w", tid, ErrImage)
+			}
+			tids[tid] = true
 			t.threads = append(t.threads, &thread{tid: int(tid)})
 		}
 		r.tasks = append(r.tasks, t)
@@ -239,10 +244,16 @@ func (t *task) checkMaps() error {
 		if v.GetStart() < last || v.GetEnd() <= v.GetStart() || v.GetStart()%image.PageSize != 0 || v.GetEnd()%image.PageSize != 0 {
 			return fmt.Errorf("%v: map %#x-%#x: %w", t, v.GetStart(), v.GetEnd(), ErrImage)
 		}
+		if v.GetEnd() > maxAddress && v.GetStatus()&image.VMAVsyscall == 0 {
+			return fmt.Errorf("%v: map %#x-%#x is beyond any user's address space: %w", t, v.GetStart(), v.GetEnd(), ErrImage)
+		}
 		last = v.GetEnd()
 	}
 	return nil
 }
+
+// maxAddress is the end of user space with five levels of page tables.
+const maxAddress = 1 << 56
 
 func (r *restorer) loadSeccomp() error {
 	var all seccomp.SeccompEntry

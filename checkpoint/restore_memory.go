@@ -233,6 +233,22 @@ func regular(v *vma.VmaEntry) bool {
 	return v.GetStatus()&image.VMARegular != 0 && v.GetStatus()&(image.VMAVDSO|image.VMAVVAR|image.VMAVsyscall) == 0
 }
 
+// filledLater tells whether pages will be read into a private map, which has to be writable for that. No other may be: the kernel reserves
+// memory for what is private and writable, also for a terabyte that is only reserved addresses.
+func (t *task) filledLater(v *vma.VmaEntry) bool {
+	if v.GetFlags()&unix.MAP_PRIVATE == 0 || t.pagemap == nil {
+		return false
+	}
+	entries := t.pagemap.Entries
+	i, _ := slices.BinarySearchFunc(entries, v.GetStart(), func(e image.PagemapEntry, a uint64) int { return cmp.Compare(e.End(), a+1) })
+	for ; i < len(entries) && entries[i].Start < v.GetEnd(); i++ {
+		if entries[i].Offset != image.NoData {
+			return true
+		}
+	}
+	return false
+}
+
 // mapAll makes the maps. Where pages will be read into, a map is writable until then.
 func (r *restorer) mapAll(t *task, c *calls) error {
 	for i, v := range t.mm.Vmas {
@@ -257,12 +273,12 @@ func (r *restorer) mapAll(t *task, c *calls) error {
 			}
 			continue
 		}
-		r.mapOne(t, c, v)
+		r.mapOne(t, c, v, t.filledLater(v))
 	}
 	return nil
 }
 
-func (r *restorer) mapOne(t *task, c *calls, v *vma.VmaEntry) {
+func (r *restorer) mapOne(t *task, c *calls, v *vma.VmaEntry, writable bool) {
 	prot, size := uint64(v.GetProt()), v.GetEnd()-v.GetStart()
 	flags := uint64(v.GetFlags())&(unix.MAP_PRIVATE|unix.MAP_SHARED|unix.MAP_GROWSDOWN|unix.MAP_HUGETLB|unix.MAP_NORESERVE|0x3f<<26) | unix.MAP_FIXED_NOREPLACE
 	fd, off := ^uint64(0), uint64(0)
@@ -279,7 +295,7 @@ func (r *restorer) mapOne(t *task, c *calls, v *vma.VmaEntry) {
 	if flags&unix.MAP_PRIVATE != 0 && t.droppable(v.GetStart()) {
 		flags = flags&^unix.MAP_PRIVATE | mapDroppable
 	}
-	if v.GetFlags()&unix.MAP_PRIVATE != 0 {
+	if writable {
 		prot |= unix.PROT_WRITE | unix.PROT_READ
 	}
 	c.doAt("mapping", v.GetStart(), unix.SYS_MMAP, v.GetStart(), size, prot, flags, fd, off)
@@ -291,13 +307,13 @@ func (r *restorer) finishMaps(t *task, c *calls) error {
 		c.doAt(w, at, nr, args...)
 		return c.more()
 	}
-	for _, v := range t.mm.Vmas {
+	for i, v := range t.mm.Vmas {
 		if !regular(v) {
 			continue
 		}
 		start, size := v.GetStart(), v.GetEnd()-v.GetStart()
 		rw := uint32(unix.PROT_READ | unix.PROT_WRITE)
-		if v.GetFlags()&unix.MAP_PRIVATE != 0 && v.GetProt()&rw != rw {
+		if (t.filledLater(v) || t.keptOf(i) != nil) && v.GetProt()&rw != rw {
 			if err := add("protecting", start, unix.SYS_MPROTECT, start, size, uint64(v.GetProt())); err != nil {
 				return err
 			}

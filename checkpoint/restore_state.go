@@ -30,7 +30,7 @@ func (r *restorer) state() error {
 		return err
 	}
 	err := r.pipeline(stage.State, r.leaderState, func(t *task) error {
-		for _, step := range []func(*task) error{r.threadStates, r.outside, r.timers, r.queues} {
+		for _, step := range []func(*task) error{r.threadStates, r.outside, r.posixTimers, r.queues, r.armTimers} {
 			if err := step(t); err != nil {
 				return err
 			}
@@ -56,6 +56,10 @@ func (r *restorer) leaderState(t *task, c *calls) error {
 		}
 	}
 	if err := r.remotes(t, c); err != nil {
+		return err
+	}
+	const signals, process = 64 * (inject.EntrySize + 32), 64 * (inject.EntrySize + 16)
+	if err := c.room(stateRoom(t.threads[0]) + signals + process); err != nil {
 		return err
 	}
 	r.process(t, c)
@@ -274,11 +278,15 @@ func (r *restorer) seccompFilters(t *task, th *thread, c *calls) error {
 			return fmt.Errorf("its seccomp filter is not in the images: %w", ErrImage)
 		}
 		var chain []uint32
+		size := 0
 		for id := last; id != nil; {
 			if int(*id) >= len(t.seccomp) || len(chain) > len(t.seccomp) {
 				return fmt.Errorf("seccomp filter %d: %w", *id, ErrImage)
 			}
 			chain = append(chain, *id)
+			if size += len(t.seccomp[*id].Filter); size > maxFilters {
+				return fmt.Errorf("its seccomp filters have more than %d bytes: %w", maxFilters, ErrImage)
+			}
 			id = t.seccomp[*id].Prev
 		}
 		if tc.GetCreds().GetNoNewPrivs() != 0 {
@@ -298,6 +306,10 @@ func (r *restorer) seccompFilters(t *task, th *thread, c *calls) error {
 	}
 	return nil
 }
+
+// maxFilters bounds the seccomp filters of a thread, in bytes. The kernel's own limit is MAX_INSNS_PER_PATH, 32768 instructions of
+// 8 bytes.
+const maxFilters = 32768 * 8
 
 const (
 	secbitNoSetuidFixup = 1 << 2

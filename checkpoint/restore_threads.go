@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trapline/trapline/checkpoint/inject"
 	"github.com/trapline/trapline/checkpoint/stage"
 )
 
@@ -34,15 +35,25 @@ func (r *restorer) threads() error {
 	})
 }
 
-// threadRoom is the part of the scratch area in which a thread restores its state, in bytes.
+// threadRoom is the least part of the scratch area in which a thread restores its state, in bytes.
 const threadRoom = 8 << 10
+
+// stateRoom is what restoring the state of a thread takes of the scratch area: entries, of which capabilities can be most, and groups.
+func stateRoom(th *thread) int {
+	const entries = 64 + 2*64
+	return entries*inject.EntrySize + 4*len(th.core.ThreadCore.GetCreds().GetGroups()) + 1024
+}
 
 // threadsAtOnce is how many threads have room beside each other. Seccomp filters may need all of it.
 func (t *task) threadsAtOnce() int {
 	if len(t.seccomp) > 0 {
 		return 1
 	}
-	return int(t.s.AreaSize / threadRoom)
+	room := threadRoom
+	for _, th := range t.threads {
+		room = max(room, stateRoom(th))
+	}
+	return max(1, int(t.s.AreaSize)/room)
 }
 
 func (r *restorer) cloneThreads(t *task) error {
@@ -64,7 +75,8 @@ func (r *restorer) cloneThreads(t *task) error {
 			if err != nil {
 				return pidError(th.tid, err)
 			}
-			if th.s, err = t.s.Thread(int(tid), made%at, t.s.AreaSize/uint64(at)); err != nil {
+			r.born = append(r.born, int(tid))
+			if th.s, err = t.s.Thread(int(tid), made%at, t.s.AreaSize/uint64(at)&^63); err != nil {
 				return fmt.Errorf("thread %d: %w", th.tid, err)
 			}
 			th.t = th.s.T

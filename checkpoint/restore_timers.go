@@ -16,30 +16,43 @@ const prTimerCreateRestoreIDs = 77
 // maxTimerTries bounds how many timers are made and deleted until one gets its id on older kernels.
 const maxTimerTries = 1 << 16
 
-// timers restores interval timers and POSIX timers; they run from here on.
-func (r *restorer) timers(t *task) error {
+// armTimers starts interval timers and POSIX timers; they run from here on. It comes after the queued signals, so that what a timer
+// sends now is behind what it has sent before the dump. All signals may be blocked by then: the calls are made one by one.
+func (r *restorer) armTimers(t *task) error {
 	tm := t.core.Tc.GetTimers()
-	if tm == nil {
-		return nil
-	}
-	if err := r.posixTimers(t, tm.Posix); err != nil {
+	arm := func(nr uintptr, args []uint64, value ...uint64) error {
+		var v [32]byte
+		for k, x := range value {
+			binary.LittleEndian.PutUint64(v[8*k:], x)
+		}
+		if err := t.s.WriteMem(t.s.Area, v[:]); err != nil {
+			return err
+		}
+		_, err := t.s.Call(nr, append(args, t.s.Area, 0)...)
 		return err
 	}
-	c := newCalls(t.s)
-	for i, e := range []*timer.ItimerEntry{tm.Real, tm.Virt, tm.Prof} {
+	for i, e := range []*timer.ItimerEntry{tm.GetReal(), tm.GetVirt(), tm.GetProf()} {
 		if e.GetVsec() == 0 && e.GetVusec() == 0 {
 			continue
 		}
-		var v [32]byte
-		for k, x := range []uint64{e.GetIsec(), e.GetIusec(), e.GetVsec(), e.GetVusec()} {
-			binary.LittleEndian.PutUint64(v[8*k:], x)
+		if err := arm(unix.SYS_SETITIMER, []uint64{uint64(i)}, e.GetIsec(), e.GetIusec(), e.GetVsec(), e.GetVusec()); err != nil {
+			return fmt.Errorf("interval timer %d: %w", i, err)
 		}
-		c.do(fmt.Sprintf("interval timer %d", i), unix.SYS_SETITIMER, uint64(i), c.Data(v[:]), 0)
 	}
-	return c.run()
+	for _, e := range tm.GetPosix() {
+		if e.GetVsec() == 0 && e.GetVnsec() == 0 {
+			continue
+		}
+		if err := arm(unix.SYS_TIMER_SETTIME, []uint64{uint64(e.GetItId()), 0}, e.GetIsec(), e.GetInsec(), e.GetVsec(), e.GetVnsec()); err != nil {
+			return fmt.Errorf("POSIX timer %d: %w", e.GetItId(), err)
+		}
+	}
+	return nil
 }
 
-func (r *restorer) posixTimers(t *task, list []*timer.PosixTimerEntry) error {
+// posixTimers makes the POSIX timers, not armed yet.
+func (r *restorer) posixTimers(t *task) error {
+	list := t.core.Tc.GetTimers().GetPosix()
 	if len(list) == 0 {
 		return nil
 	}
@@ -58,21 +71,7 @@ func (r *restorer) posixTimers(t *task, list []*timer.PosixTimerEntry) error {
 			return fmt.Errorf("POSIX timers: %w", err)
 		}
 	}
-	c := newCalls(t.s)
-	for _, e := range list {
-		if e.GetVsec() == 0 && e.GetVnsec() == 0 {
-			continue
-		}
-		var v [32]byte
-		for k, x := range []uint64{e.GetIsec(), e.GetInsec(), e.GetVsec(), e.GetVnsec()} {
-			binary.LittleEndian.PutUint64(v[8*k:], x)
-		}
-		c.do(fmt.Sprintf("POSIX timer %d", e.GetItId()), unix.SYS_TIMER_SETTIME, uint64(e.GetItId()), 0, c.Data(v[:]), 0)
-		if err := c.more(); err != nil {
-			return err
-		}
-	}
-	return c.run()
+	return nil
 }
 
 // maxTimerSteps is how far the counter of timer ids is moved on, a create and a delete each.

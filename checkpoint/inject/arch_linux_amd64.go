@@ -145,6 +145,3 @@ func supported(r *Regs) error {
 	}
 	return nil
 }
-
-// SP is the stack pointer.
-func SP(r *Regs) uint64 { return r.Rsp }

@@ -68,6 +68,3 @@ func InSyscall(*Regs) (nr int64, restart int64) { return -1, 0 }
 
 // Resumable returns r: at a stop inside a blocked call the PC already stands on the ecall.
 func Resumable(r Regs, _ bool) Regs { return r }
-
-// SP is the stack pointer.
-func SP(r *Regs) uint64 { return r.X[1] }

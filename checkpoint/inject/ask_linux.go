@@ -61,6 +61,7 @@ func (s *Session) AskThread(t *Tracee, vtid int, orig *Regs, mask uint64) (a Thr
 		return a, err
 	}
 	if r, err = s.untilAsked(t); err != nil {
+		s.stuck = s.stuck || !errors.Is(err, ErrGone)
 		return a, err
 	}
 	failed, securebits := asked(&r)

@@ -115,22 +115,9 @@ func (t *Tracee) Cont(sig unix.Signal) error {
 	return ptrace(unix.PTRACE_CONT, t.Tid, 0, uintptr(sig))
 }
 
-// Step lets it run for one instruction.
-func (t *Tracee) Step() error { return ptrace(unix.PTRACE_SINGLESTEP, t.Tid, 0, 0) }
-
-// Listen leaves a group-stopped tracee stopped, but reporting.
-func (t *Tracee) Listen() error { return ptrace(unix.PTRACE_LISTEN, t.Tid, 0, 0) }
-
 // Detach ends tracing of a stopped tracee, delivering sig unless it is 0.
 func (t *Tracee) Detach(sig unix.Signal) error {
 	return ptrace(unix.PTRACE_DETACH, t.Tid, 0, uintptr(sig))
-}
-
-// EventMsg is PTRACE_GETEVENTMSG: the id of a new task, an exit status.
-func (t *Tracee) EventMsg() (uint64, error) {
-	var v uint64
-	err := ptrace(unix.PTRACE_GETEVENTMSG, t.Tid, 0, uintptr(unsafe.Pointer(&v)))
-	return v, err
 }
 
 // Wait blocks until the tracee reports something. It looks a few times first: to be woken can take longer than what the
@@ -143,9 +130,6 @@ func (t *Tracee) Wait() (Stop, error) {
 	}
 	return wait(t.Tid, 0)
 }
-
-// WaitAny blocks until any tracee or child of this thread reports something.
-func WaitAny() (Stop, error) { return wait(-1, 0) }
 
 // Poll is Wait with a deadline; os.ErrDeadlineExceeded when it passes. Most stops come within microseconds, so it looks
 // some times and then sleeps with growing pauses.
@@ -294,13 +278,6 @@ func (t *Tracee) Pending(shared bool) ([]SigInfo, error) {
 		}
 		args.off += uint64(n)
 	}
-}
-
-// LastSigInfo is PTRACE_GETSIGINFO: why the tracee is in a signal stop.
-func (t *Tracee) LastSigInfo() (SigInfo, error) {
-	var si SigInfo
-	err := ptrace(unix.PTRACE_GETSIGINFO, t.Tid, 0, uintptr(unsafe.Pointer(&si)))
-	return si, err
 }
 
 // Rseq is struct ptrace_rseq_configuration (Linux 5.13).

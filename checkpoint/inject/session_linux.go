@@ -15,8 +15,8 @@ import (
 
 const pageSize = 4096
 
-// allSignals blocks what can be blocked, but SIGTRAP: the kernel resets the action of a forced signal that is blocked.
-const allSignals = ^uint64(1 << (unix.SIGTRAP - 1))
+// allSignals blocks what can be blocked.
+const allSignals = ^uint64(0)
 
 // Range is a half-open range of addresses.
 type Range struct{ Start, End Addr }
@@ -61,6 +61,7 @@ type Session struct {
 	saved    []byte
 	sig      unix.Signal
 	stepOnly bool
+	stuck    bool // a thread could not be brought out of the blob, which must stay
 	noSys    bool
 	unwind   []unwindEntry
 	deadline time.Time
@@ -136,9 +137,14 @@ func InfectBegin(g Target) (_ *Infection, err error) {
 // fail takes back what was done.
 func (i *Infection) fail(err error) error {
 	if s := i.s; !errors.Is(err, ErrGone) {
-		// the order of the way back: registers that need no blob, then the blob
-		_ = s.leave(s.T, &s.orig, s.mask)
-		_ = s.writeCode(s.code, s.saved)
+		// The order of the way back: registers that need no blob, then the blob. A thread that could not be brought out of it goes
+		// the way back in it, some time.
+		if s.leave(s.T, &s.orig, s.mask) == nil {
+			_ = s.writeCode(s.code, s.saved)
+		}
+		if s.StopPending {
+			_ = unix.Tgkill(s.T.Tid, s.T.Tid, unix.SIGSTOP)
+		}
 	}
 	return err
 }
@@ -390,7 +396,9 @@ func (s *Session) CallThread(t *Tracee, calls []RemoteCall) (err error) {
 		}
 		c.Result, c.Err = errnoOf(v)
 	}
-	if lerr := s.leave(t, &orig, mask); err == nil {
+	lerr := s.leave(t, &orig, mask)
+	s.stuck = s.stuck || lerr != nil && !errors.Is(lerr, ErrGone)
+	if err == nil {
 		err = lerr
 	}
 	return err
@@ -434,8 +442,10 @@ func (s *Session) CureParts() [4]func() error {
 			if err := s.leaveEnd(s.T, &s.orig, s.mask); err != nil {
 				return err
 			}
-			if err := s.writeCode(s.code, s.saved); err != nil {
-				return fmt.Errorf("task %d: putting the vDSO's tail back: %w", s.T.Tid, err)
+			if !s.stuck {
+				if err := s.writeCode(s.code, s.saved); err != nil {
+					return fmt.Errorf("task %d: putting the vDSO's tail back: %w", s.T.Tid, err)
+				}
 			}
 			if s.StopPending {
 				return unix.Tgkill(s.T.Tid, s.T.Tid, unix.SIGSTOP)
@@ -444,12 +454,6 @@ func (s *Session) CureParts() [4]func() error {
 		},
 	}
 }
-
-// OrigRegs are the leader's registers at the stop in which Infect found it.
-func (s *Session) OrigRegs() Regs { return s.orig }
-
-// OrigMask is its signal mask there.
-func (s *Session) OrigMask() uint64 { return s.mask }
 
 // ReadMem and WriteMem go through /proc/PID/mem.
 func (s *Session) ReadMem(addr Addr, p []byte) error {
