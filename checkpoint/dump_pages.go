@@ -264,7 +264,7 @@ const maxEntryPages = 1<<32 - 1
 func (p *pageDump) flushEntry() error {
 	for p.start < p.end {
 		n := min((p.end-p.start)/memory.PageSize, maxEntryPages)
-		p.pending = pagemap.PagemapEntry{Vaddr: proto.Uint64(p.start), CompatNrPages: proto.Uint32(uint32(n)), Flags: proto.Uint32(p.flags)}
+		p.pending = pagemap.PagemapEntry{Vaddr: proto.Uint64(p.start), CompatNrPages: proto.Uint32(uint32(n)), NrPages: proto.Uint64(n), Flags: proto.Uint32(p.flags)}
 		if p.flags&image.PageParent != 0 {
 			p.pending.InParent = proto.Bool(true)
 		}

@@ -78,7 +78,7 @@ func (d *dumper) dumpSharedObject(s stage.Span, id uint64, o *dumpedObject) (err
 			return fmt.Errorf("%d pages in a row: %w", n, ErrNotSupported)
 		}
 		list = append(list, &pagemap.PagemapEntry{
-			Vaddr: proto.Uint64(start), CompatNrPages: proto.Uint32(uint32(n)), Flags: proto.Uint32(image.PagePresent),
+			Vaddr: proto.Uint64(start), CompatNrPages: proto.Uint32(uint32(n)), NrPages: proto.Uint64(n), Flags: proto.Uint32(image.PagePresent),
 		})
 		s.Add(stage.Counts{Pages: int64(n), Bytes: int64(end - start)})
 		d.stats.sharedWritten += n

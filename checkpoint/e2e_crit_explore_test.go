@@ -196,10 +196,6 @@ func compareResources(t *testing.T, e *crit.MemMap, p *procTask) {
 	}
 }
 
-// critCountsPages says that entries of the page map have nr_pages (CRIU 4.2, the only field that go-criu 8.3 reads) beside
-// the compat_nr_pages that CRIU 4.1 reads. Without it crit shows runs of no pages, as it does for images of CRIU 4.1.
-const critCountsPages = false
-
 // compareRss compares "crit x DIR rss". The pages of a process in the images are those that are its own, and the vDSO's.
 func compareRss(t *testing.T, c crit.Critter, tree map[uint32]*procTask) {
 	t.Helper()
@@ -218,11 +214,11 @@ func compareRss(t *testing.T, c crit.Critter, tree map[uint32]*procTask) {
 		var pages int64
 		for _, r := range e.Rsses {
 			pages += r.PhyPages
-			if len(r.Vmas) == 0 && critCountsPages {
+			if len(r.Vmas) == 0 {
 				t.Errorf("crit x rss: process %d: %d pages at %s are in no map", e.PId, r.PhyPages, r.PhyAddr)
 			}
 		}
-		if most := p.anonymous + p.vdso; critCountsPages && (pages < p.anonymous || pages > most) {
+		if most := p.anonymous + p.vdso; pages < p.anonymous || pages > most {
 			t.Errorf("crit x rss: process %d: expected %d to %d pages, seen %d", e.PId, p.anonymous, most, pages)
 		}
 	}

@@ -171,7 +171,7 @@ func (m *memfdFound) write(c *Collector) (err error) {
 			// A run's length has 32 bits.
 			part := min(count, 1<<30)
 			runs = append(runs, &pagemap.PagemapEntry{
-				Vaddr: proto.Uint64(uint64(off)), CompatNrPages: proto.Uint32(uint32(part)), Flags: proto.Uint32(image.PagePresent),
+				Vaddr: proto.Uint64(uint64(off)), CompatNrPages: proto.Uint32(uint32(part)), NrPages: proto.Uint64(uint64(part)), Flags: proto.Uint32(image.PagePresent),
 			})
 			off, count = off+part*image.PageSize, count-part
 		}
