@@ -6,13 +6,14 @@
 
 #define N 3000
 
-static volatile int stop;
+static pthread_barrier_t start, stop;
 
 static void *work(void *arg)
 {
-	while (!stop)
-		sched_yield();
 	gid_t got[N];
+
+	pthread_barrier_wait(&start);
+	pthread_barrier_wait(&stop);
 	return (void *)(long)(getgroups(N, got) == N && got[N - 1] == 10000 + N - 1);
 }
 
@@ -25,10 +26,12 @@ int main(void)
 	for (int i = 0; i < N; i++)
 		groups[i] = 10000 + i;
 	MUST(!setgroups(N, groups));
+	MUST(!pthread_barrier_init(&start, NULL, 4) && !pthread_barrier_init(&stop, NULL, 4));
 	for (int i = 0; i < 3; i++)
 		MUST(!pthread_create(&t[i], NULL, work, NULL));
+	pthread_barrier_wait(&start);
 	tt_wait();
-	stop = 1;
+	pthread_barrier_wait(&stop);
 	for (int i = 0; i < 3; i++) {
 		MUST(!pthread_join(t[i], &ok));
 		CHECK(ok, "thread %d has lost groups", i);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Zombies between live processes, each of which has many descriptors of its own: what one gets must not reach another.
 #include "trapline_test.h"
+#include <sched.h>
 
 static void open_many(int n, const char *dir)
 {
