@@ -136,7 +136,7 @@ func (r *report) markdown() string {
 Made by `+"`make bench BENCH=%s RUNS=%d WRITE=1`"+` on %s: %s, %d CPUs, %d MiB, Linux %s.
 
 Medians of %d runs after %d that did not count. The engines take turns on the same machine in one run; compare ratios, not figures of
-different days. Each run starts a new target in a PID and mount namespace of its own, memory touched before and everything in a tmpfs;
+different days. Each run starts a new target in a PID and mount namespace of its own, free memory touched right before each operation and everything in a tmpfs;
 dumps it (the target ends), restores it detached, and has the restored target check itself.
 
 - **criu**: CRIU 4.1.1 as it comes. **criu-nobp**: the same with `+"`CRIU_FAULT=130`"+` in its environment, which spares it the hardware

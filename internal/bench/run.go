@@ -41,9 +41,6 @@ type bench struct {
 // meets all alike.
 func (b *bench) measure(k benchCase) (results, error) {
 	r := results{samples: map[string][]sample{}, failed: map[string]error{}}
-	if err := touch(k.touched); err != nil {
-		return r, err
-	}
 	for round := range b.warmup + b.runs {
 		for i := range b.engines {
 			e := b.engines[(i+round)%len(b.engines)]
@@ -89,11 +86,17 @@ func (b *bench) once(k benchCase, e engine) (s sample, err error) {
 	}
 	defer b.killAll()
 
+	if err := touch(k.touched); err != nil {
+		return s, err
+	}
 	dumped, frozen, err := b.dump(e, pid, images)
 	if err != nil {
 		return s, err
 	}
 	b.reap()
+	if err := touch(k.touched); err != nil {
+		return s, err
+	}
 	restored, err := b.restore(e, images)
 	if err != nil {
 		return s, err
