@@ -10,8 +10,11 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // rawFile is a file that somebody else writes (the target, through the descriptor that it was given)
@@ -19,7 +22,6 @@ import (
 type rawFile struct {
 	name string
 	f    *os.File // a description of our own, so that offsets don't interfere
-	bufs buffers
 
 	stop chan struct{} // nil unless a follower runs
 	idle chan struct{} // closed by the follower when it ends
@@ -27,31 +29,6 @@ type rawFile struct {
 
 	blocks []uint32 // of the whole blocks read so far; the follower's until idle is closed
 }
-
-// buffers lends out the few blocks that all files of a Writer are read through: there may be as many
-// files as processes, and only so much memory.
-type buffers chan []byte
-
-// maxBuffers is how many goroutines read at a time.
-const maxBuffers = 2
-
-func newBuffers() buffers {
-	b := make(buffers, maxBuffers)
-	for range maxBuffers {
-		b <- nil // made when it is needed
-	}
-	return b
-}
-
-func (b buffers) get(size int64) []byte {
-	buf := <-b
-	if int64(len(buf)) < size {
-		buf = make([]byte, size)
-	}
-	return buf
-}
-
-func (b buffers) put(buf []byte) { b <- buf }
 
 // Pauses of a follower that has caught up with its file, doubled while the file does not grow. A
 // block takes the writer some 200 µs.
@@ -99,12 +76,11 @@ func (r *rawFile) follow() {
 }
 
 func (r *rawFile) sumBlock(off int64) error {
-	buf := r.bufs.get(BlockSize)[:BlockSize]
-	defer r.bufs.put(buf)
-	if _, err := r.f.ReadAt(buf, off); err != nil {
+	sum, err := sumRange(r.f, off, BlockSize)
+	if err != nil {
 		return err
 	}
-	r.blocks = append(r.blocks, crc32.Checksum(buf, castagnoli))
+	r.blocks = append(r.blocks, sum)
 	return nil
 }
 
@@ -118,7 +94,7 @@ func (r *rawFile) finish() (fileSum, error) {
 	if err != nil {
 		return fileSum{}, err
 	}
-	blocks, err := sumBlocks(context.Background(), r.bufs, r.f, fi.Size(), int64(len(r.blocks)))
+	blocks, err := sumBlocks(context.Background(), r.f, fi.Size(), int64(len(r.blocks)))
 	if err != nil {
 		return fileSum{}, err
 	}
@@ -140,28 +116,18 @@ func (r *rawFile) settle() {
 	}
 }
 
-// sumBlocks reads a file of size bytes from block first to its end and returns a checksum per
-// block. Long files are read by as many goroutines as there are buffers. The caller answers for
-// size: 4 bytes are allocated per block.
-func sumBlocks(ctx context.Context, bufs buffers, f io.ReaderAt, size, first int64) ([]uint32, error) {
+// maxWorkers is how many goroutines sum a file at a time: more only wait for the memory.
+const maxWorkers = 2
+
+// sumBlocks reads a file of size bytes from block first to its end and returns a checksum per block. Long files are read by several
+// goroutines. The caller answers for size: 4 bytes are allocated per block.
+func sumBlocks(ctx context.Context, f *os.File, size, first int64) ([]uint32, error) {
 	n := blocksOf(size) - first
 	if n <= 0 {
 		return nil, nil
 	}
 	blocks := make([]uint32, n)
-	one := func(buf []byte, i int64) error {
-		off := (first + i) * BlockSize
-		b := buf[:min(BlockSize, size-off)]
-		if k, err := f.ReadAt(b, off); k < len(b) {
-			if err == nil || errors.Is(err, io.EOF) {
-				err = fmt.Errorf("file shrank while it was read: %w", io.ErrUnexpectedEOF)
-			}
-			return err
-		}
-		blocks[i] = crc32.Checksum(b, castagnoli)
-		return nil
-	}
-	workers := int64(min(cap(bufs), runtime.GOMAXPROCS(0)))
+	workers := int64(min(maxWorkers, runtime.GOMAXPROCS(0)))
 	if n < 4 {
 		workers = 1
 	}
@@ -169,20 +135,48 @@ func sumBlocks(ctx context.Context, bufs buffers, f io.ReaderAt, size, first int
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
-			buf := bufs.get(min(BlockSize, size))
-			defer bufs.put(buf)
-			for i := w; i < n; i += workers {
-				if err := ctx.Err(); err != nil {
-					errs[w] = err
-					return
-				}
-				if err := one(buf, i); err != nil {
-					errs[w] = err
-					return
+			for i := w; i < n && errs[w] == nil; i += workers {
+				if errs[w] = ctx.Err(); errs[w] == nil {
+					off := (first + i) * BlockSize
+					blocks[i], errs[w] = sumRange(f, off, min(BlockSize, size-off))
 				}
 			}
 		})
 	}
 	wg.Wait()
 	return blocks, errors.Join(errs...)
+}
+
+// sumRange is the checksum of a part of a file. It looks at the file through a mapping: to copy it first takes longer than to sum it.
+func sumRange(f *os.File, off, size int64) (sum uint32, err error) {
+	m, err := unix.Mmap(int(f.Fd()), off, int(size), unix.PROT_READ, unix.MAP_SHARED|unix.MAP_POPULATE)
+	if err != nil {
+		return sumRead(f, off, size) // not every file system can
+	}
+	defer func() { _ = unix.Munmap(m) }()
+	// What can't be read, or is cut off meanwhile, is a SIGBUS: reading it says what is the matter.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if recover() != nil {
+			sum, err = sumRead(f, off, size)
+		}
+	}()
+	return crc32.Checksum(m, castagnoli), nil
+}
+
+func sumRead(f io.ReaderAt, off, size int64) (sum uint32, err error) {
+	buf := make([]byte, min(size, 64<<10))
+	for size > 0 {
+		b := buf[:min(size, int64(len(buf)))]
+		if n, err := f.ReadAt(b, off); n < len(b) {
+			if err == nil || errors.Is(err, io.EOF) {
+				err = fmt.Errorf("file shrank while it was read: %w", io.ErrUnexpectedEOF)
+			}
+			return 0, err
+		}
+		sum = crc32.Update(sum, castagnoli, b)
+		off += int64(len(b))
+		size -= int64(len(b))
+	}
+	return sum, nil
 }

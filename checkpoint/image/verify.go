@@ -64,9 +64,8 @@ func Verify(ctx context.Context, dir string) (*Report, error) {
 
 // verifier collects what is found in one directory.
 type verifier struct {
-	r    *Reader
-	bufs buffers
-	rep  *Report
+	r   *Reader
+	rep *Report
 }
 
 func (v *verifier) problem(file string, off, length int64, format string, args ...any) {
@@ -83,7 +82,7 @@ func (v *verifier) wrong(file string, err error) {
 }
 
 func (r *Reader) verify(ctx context.Context) (*Report, error) {
-	v := &verifier{r: r, bufs: newBuffers(), rep: &Report{Dir: r.path, Problems: []Problem{}}}
+	v := &verifier{r: r, rep: &Report{Dir: r.path, Problems: []Problem{}}}
 	names, err := r.list()
 	if err != nil {
 		return nil, err
@@ -193,7 +192,7 @@ func (v *verifier) compareFile(ctx context.Context, want fileSum) error {
 	if size < want.Size {
 		check = size / BlockSize * BlockSize
 	}
-	got, err := sumBlocks(ctx, v.bufs, f, check, 0)
+	got, err := sumBlocks(ctx, f, check, 0)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -42,7 +42,6 @@ type Writer struct {
 	path  string
 	dir   *os.File
 	dirfd int // of dir
-	bufs  buffers
 
 	mu       sync.Mutex
 	sums     sums
@@ -63,7 +62,7 @@ func Create(dir string) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("images directory: %w", err)
 	}
-	w := &Writer{path: dir, dir: d, dirfd: int(d.Fd()), bufs: newBuffers(), sums: sums{}, raws: map[string]*rawFile{}, streams: map[*Stream]*os.File{}}
+	w := &Writer{path: dir, dir: d, dirfd: int(d.Fd()), sums: sums{}, raws: map[string]*rawFile{}, streams: map[*Stream]*os.File{}}
 	if err := w.claim(); err != nil {
 		_ = d.Close()
 		return nil, fmt.Errorf("images directory %s: %w", dir, err)
@@ -278,14 +277,13 @@ func (w *Writer) Raw(name string) (*os.File, error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.raws[name] = &rawFile{name: name, bufs: w.bufs, f: os.NewFile(uintptr(fd), f.Name())}
+	w.raws[name] = &rawFile{name: name, f: os.NewFile(uintptr(fd), f.Name())}
 	return f, nil
 }
 
 // SumAhead starts to take the checksums of a raw image while it is still being written, in a
 // goroutine that ends at Finish, Abort or Close. The file must be written in order, from its start
-// to its end. All such files share two
-// buffers of [BlockSize].
+// to its end.
 func (w *Writer) SumAhead(name string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
