@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"unsafe"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -245,7 +246,7 @@ func last(ids []int, otherwise int) int {
 
 // getRobustList is get_robust_list(2).
 func getRobustList(tid int) (head, size uint64, err error) {
-	_, _, errno := unix.RawSyscall(unix.SYS_GET_ROBUST_LIST, uintptr(tid), ptr(&head), ptr(&size))
+	_, _, errno := unix.RawSyscall(unix.SYS_GET_ROBUST_LIST, uintptr(tid), uintptr(unsafe.Pointer(&head)), uintptr(unsafe.Pointer(&size)))
 	if errno != 0 {
 		return 0, 0, fmt.Errorf("get_robust_list: %w", errno)
 	}

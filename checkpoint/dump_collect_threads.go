@@ -14,8 +14,6 @@ import (
 	"github.com/trapline/trapline/checkpoint/procfs"
 )
 
-func ptr[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) }
-
 // askThreads asks ptrace about each thread.
 func (d *dumper) askThreads(t *target) error {
 	for _, th := range t.threads {
@@ -51,7 +49,7 @@ func (t *target) readThreads() error {
 			return fmt.Errorf("thread %d: getpriority: %w", th.tid, err)
 		}
 		th.nice = 20 - nice
-		n, _, errno := unix.RawSyscall(unix.SYS_SCHED_GETAFFINITY, uintptr(th.tid), unsafe.Sizeof(mask), ptr(&mask))
+		n, _, errno := unix.RawSyscall(unix.SYS_SCHED_GETAFFINITY, uintptr(th.tid), unsafe.Sizeof(mask), uintptr(unsafe.Pointer(&mask)))
 		if errno != 0 {
 			return fmt.Errorf("thread %d: sched_getaffinity: %w", th.tid, errno)
 		}

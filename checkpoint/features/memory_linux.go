@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -50,6 +51,9 @@ func pagemapScan() error {
 	defer f.Close()
 	return withPage(func(page []byte) error {
 		var region [3]uint64
+		var pin runtime.Pinner // its address is but a number to Go
+		pin.Pin(&region)
+		defer pin.Unpin()
 		arg := struct {
 			size, flags, start, end, walkEnd, vec, vecLen, maxPages  uint64
 			categoryInverted, categoryMask, categoryAny, returnsMask uint64
@@ -95,8 +99,8 @@ func guardPages() error {
 func anonName() error {
 	return withPage(func(page []byte) error {
 		name := []byte("trapline\x00")
-		err := unix.Prctl(unix.PR_SET_VMA, unix.PR_SET_VMA_ANON_NAME, address(page), uintptr(len(page)), uintptr(unsafe.Pointer(&name[0])))
-		return unless("PR_SET_VMA_ANON_NAME", err, unix.EINVAL)
+		_, _, errno := unix.Syscall6(unix.SYS_PRCTL, unix.PR_SET_VMA, unix.PR_SET_VMA_ANON_NAME, address(page), uintptr(len(page)), uintptr(unsafe.Pointer(&name[0])), 0)
+		return unless("PR_SET_VMA_ANON_NAME", orNil(errno), unix.EINVAL)
 	})
 }
 

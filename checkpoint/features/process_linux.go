@@ -26,11 +26,13 @@ const (
 // says EINVAL, one that does not E2BIG.
 func clone3SetTID() error {
 	tid := int32(maxPID)
+	var pin runtime.Pinner // its address is but a number to Go
+	pin.Pin(&tid)
+	defer pin.Unpin()
 	args := struct {
 		flags, pidfd, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize uint64
 	}{exitSignal: uint64(unix.SIGCHLD), setTID: uint64(uintptr(unsafe.Pointer(&tid))), setTIDSize: 1}
 	pid, _, errno := unix.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&args)), unsafe.Sizeof(args), 0)
-	runtime.KeepAlive(&tid)
 	if errno == 0 {
 		if pid == 0 {
 			unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0) // can't be; but must not go on as a second engine
@@ -45,14 +47,19 @@ func clone3SetTID() error {
 
 func setMMMap() error {
 	var size uint32
-	err := unix.Prctl(unix.PR_SET_MM, unix.PR_SET_MM_MAP_SIZE, uintptr(unsafe.Pointer(&size)), 0, 0)
-	return unless("PR_SET_MM_MAP_SIZE", err, unix.EINVAL)
+	_, _, errno := unix.Syscall6(unix.SYS_PRCTL, unix.PR_SET_MM, unix.PR_SET_MM_MAP_SIZE, uintptr(unsafe.Pointer(&size)), 0, 0, 0)
+	return unless("PR_SET_MM_MAP_SIZE", orNil(errno), unix.EINVAL)
 }
 
 // kcmp compares resources of this process.
 func kcmp(kind int, a, b uintptr) error {
 	self := uintptr(os.Getpid())
 	_, _, errno := unix.Syscall6(unix.SYS_KCMP, self, self, uintptr(kind), a, b, 0)
+	return orNil(errno)
+}
+
+// orNil is errno as an error.
+func orNil(errno unix.Errno) error {
 	if errno != 0 {
 		return errno
 	}
@@ -80,7 +87,9 @@ func kcmpEpoll() error {
 		return fmt.Errorf("epoll_ctl: %w", err)
 	}
 	slot := struct{ efd, tfd, toff uint32 }{efd: uint32(ep), tfd: uint32(ev)}
-	return unless("kcmp(KCMP_EPOLL_TFD)", kcmp(kcmpTypeEpollTFD, uintptr(ev), uintptr(unsafe.Pointer(&slot))), unix.EINVAL)
+	self := uintptr(os.Getpid())
+	_, _, errno := unix.Syscall6(unix.SYS_KCMP, self, self, kcmpTypeEpollTFD, uintptr(ev), uintptr(unsafe.Pointer(&slot)), 0)
+	return unless("kcmp(KCMP_EPOLL_TFD)", orNil(errno), unix.EINVAL)
 }
 
 func pidfdOpen() error {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"time"
 	"unsafe"
 
@@ -65,9 +64,25 @@ type Stop struct {
 	Status unix.WaitStatus
 }
 
+// ptrace is for requests whose data is a number, ptraceAt for those that the kernel reads or writes memory for. A pointer must not become a
+// number before the system call itself: the stack may move in between.
 func ptrace(req uintptr, tid int, addr, data uintptr) error {
-	for {
+	return again(func() unix.Errno {
 		_, _, e := unix.RawSyscall6(unix.SYS_PTRACE, req, uintptr(tid), addr, data, 0, 0)
+		return e
+	})
+}
+
+func ptraceAt(req uintptr, tid int, addr uintptr, data unsafe.Pointer) error {
+	return again(func() unix.Errno {
+		_, _, e := unix.RawSyscall6(unix.SYS_PTRACE, req, uintptr(tid), addr, uintptr(data), 0, 0)
+		return e
+	})
+}
+
+func again(call func() unix.Errno) error {
+	for {
+		e := call()
 		switch e {
 		case 0:
 			return nil
@@ -208,8 +223,7 @@ func parseStop(tid int, ws unix.WaitStatus) Stop {
 func (t *Tracee) regset(req uintptr, kind uintptr, buf []byte) (int, error) {
 	iov := unix.Iovec{Base: &buf[0]}
 	iov.SetLen(len(buf))
-	err := ptrace(req, t.Tid, kind, uintptr(unsafe.Pointer(&iov)))
-	runtime.KeepAlive(buf)
+	err := ptraceAt(req, t.Tid, kind, unsafe.Pointer(&iov))
 	if err != nil {
 		return 0, fmt.Errorf("task %d: register set %#x: %w", t.Tid, kind, err)
 	}
@@ -231,7 +245,7 @@ func (t *Tracee) SetRegSet(kind int, buf []byte) error {
 // comes back after the call.
 func (t *Tracee) SigMask() (uint64, error) {
 	var m uint64
-	err := ptrace(ptraceGetSigmask, t.Tid, 8, uintptr(unsafe.Pointer(&m)))
+	err := ptraceAt(ptraceGetSigmask, t.Tid, 8, unsafe.Pointer(&m))
 	if err != nil {
 		return 0, fmt.Errorf("task %d: signal mask: %w", t.Tid, err)
 	}
@@ -240,7 +254,7 @@ func (t *Tracee) SigMask() (uint64, error) {
 
 // SetSigMask sets it.
 func (t *Tracee) SetSigMask(m uint64) error {
-	if err := ptrace(ptraceSetSigmask, t.Tid, 8, uintptr(unsafe.Pointer(&m))); err != nil {
+	if err := ptraceAt(ptraceSetSigmask, t.Tid, 8, unsafe.Pointer(&m)); err != nil {
 		return fmt.Errorf("task %d: setting signal mask: %w", t.Tid, err)
 	}
 	return nil
@@ -292,7 +306,7 @@ type Rseq struct {
 // Rseq returns the registration of restartable sequences.
 func (t *Tracee) Rseq() (Rseq, error) {
 	var r Rseq
-	err := ptrace(ptraceGetRseqConfig, t.Tid, unsafe.Sizeof(r), uintptr(unsafe.Pointer(&r)))
+	err := ptraceAt(ptraceGetRseqConfig, t.Tid, unsafe.Sizeof(r), unsafe.Pointer(&r))
 	if err != nil {
 		return r, fmt.Errorf("task %d: rseq configuration: %w", t.Tid, err)
 	}

@@ -44,7 +44,7 @@ func targetKinds(int) string {
 	named := add(mapAnon(2, rw, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS))
 	name := []byte("my heap\x00")
 	has := "has:"
-	if unix.Prctl(unix.PR_SET_VMA, unix.PR_SET_VMA_ANON_NAME, addr(named), uintptr(len(named)), uintptr(unsafe.Pointer(&name[0]))) == nil {
+	if _, _, e := unix.Syscall6(unix.SYS_PRCTL, unix.PR_SET_VMA, unix.PR_SET_VMA_ANON_NAME, addr(named), uintptr(len(named)), uintptr(unsafe.Pointer(&name[0])), 0); e == 0 {
 		has += "names" // CONFIG_ANON_VMA_NAME
 	}
 	runtime.KeepAlive(name)
@@ -133,7 +133,9 @@ func targetState(int) string {
 	must(unix.Prctl(unix.PR_SET_TIMERSLACK, 12345, 0, 0, 0))
 	var name [16]byte
 	copy(name[:], "a) \n\\(")
-	must(unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name)), 0, 0, 0))
+	if _, _, e := unix.Syscall(unix.SYS_PRCTL, unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name)), 0); e != 0 {
+		must(e)
+	}
 	// The name and slack above are the calling thread's: main is locked to the first by init order, say which it was.
 	tid := unix.Gettid()
 	must(os.WriteFile("/proc/self/oom_score_adj", []byte("77"), 0))
