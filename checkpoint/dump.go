@@ -45,7 +45,7 @@ func Dump(ctx context.Context, pid int, opts *DumpOptions) (res *DumpResult, err
 
 // dump is Dump on a locked OS thread: the stages in their order.
 func dump(ctx context.Context, pid int, opts *DumpOptions) (_ *DumpResult, err error) {
-	warmTypes()
+	Warm()
 	d, err := newDumper(ctx, pid, opts)
 	if err != nil {
 		return nil, fmt.Errorf("dump: %w", err)

@@ -20,12 +20,9 @@ const (
 	fpuRegSet = 0x202 // NT_X86_XSTATE
 )
 
-// emptyThreadInfo is for warmTypes.
-func emptyThreadInfo() *core_x86.ThreadInfoX86 {
-	return &core_x86.ThreadInfoX86{
-		Gpregs: &core_x86.UserX86RegsEntry{}, Fpregs: &core_x86.UserX86FpregsEntry{Xsave: &core_x86.UserX86XsaveEntry{}},
-		Tls: []*core_x86.UserDescT{{}},
-	}
+// archTypes are for Warm.
+func archTypes() []proto.Message {
+	return []proto.Message{&core_x86.ThreadInfoX86{}, &core_x86.UserX86RegsEntry{}, &core_x86.UserX86FpregsEntry{}, &core_x86.UserX86XsaveEntry{}}
 }
 
 // regsSupported refuses a task whose registers an image or a restore can't take.

@@ -5,8 +5,8 @@ package checkpoint
 import (
 	"fmt"
 
-	core_x86 "github.com/checkpoint-restore/go-criu/v8/crit/images/core-x86"
 	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/trapline/trapline/checkpoint/inject"
 )
@@ -25,8 +25,7 @@ func setRegsPC(r *inject.Regs, pc uint64) { r.Pc = pc }
 
 func putRegs(*criu_core.CoreEntry, *targetThread) error { return regsSupported(nil) }
 
-// emptyThreadInfo is for warmTypes.
-func emptyThreadInfo() *core_x86.ThreadInfoX86 { return nil }
+func archTypes() []proto.Message { return nil }
 
 func archQuestions(*answers) []question { return nil }
 

@@ -25,43 +25,38 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/trapline/trapline/checkpoint/cpu"
+	"github.com/trapline/trapline/checkpoint/image"
 )
 
 var warm sync.Once
 
-// warmTypes finds out about the CPU and prepares the types of the images, in the background. The protobuf library does that
-// for each on its first use, a millisecond in all, which would otherwise be part of the time for which the target is frozen.
-func warmTypes() {
-	go warm.Do(func() {
-		cpu.Current()
-		for _, m := range []proto.Message{
-			&criu_core.CoreEntry{
-				ThreadInfo: emptyThreadInfo(),
-				Tc: &criu_core.TaskCoreEntry{
-					Timers:     &timer.TaskTimersEntry{Real: &timer.ItimerEntry{}, Posix: []*timer.PosixTimerEntry{{}}},
-					Rlimits:    &criu_core.TaskRlimitsEntry{Rlimits: []*rlimit.RlimitEntry{{}}},
-					SignalsS:   &siginfo.SignalQueueEntry{Signals: []*siginfo.SiginfoEntry{{}}},
-					Sigactions: []*criu_sa.SaEntry{{}},
-				},
-				ThreadCore: &criu_core.ThreadCoreEntry{
-					Sas: &criu_core.ThreadSasEntry{}, Creds: &creds.CredsEntry{}, RseqEntry: &rseq.RseqEntry{}, SignalsP: &siginfo.SignalQueueEntry{},
-				},
-				Ids: &criu_core.TaskKobjIdsEntry{},
-			},
-			&mm.MmEntry{Vmas: []*vma.VmaEntry{{}}},
-			&fdinfo.FileEntry{Reg: &regfile.RegFileEntry{Fown: &fown.FownEntry{}}},
-			&fdinfo.FdinfoEntry{},
-			&pagemap.PagemapHead{},
-			&pagemap.PagemapEntry{},
-			&fs.FsEntry{},
-			&pstree.PstreeEntry{},
-			&inventory.InventoryEntry{},
-		} {
-			// required fields are missing, on purpose
-			b, _ := proto.MarshalOptions{AllowPartial: true}.Marshal(m)
-			_ = proto.UnmarshalOptions{AllowPartial: true}.Unmarshal(b, m)
-		}
-		b, _ := json.Marshal(&Extra{CPU: &cpu.Features{}})
-		_ = json.Unmarshal(b, &Extra{})
+// Warm prepares in the background what the first dump or restore of a program would otherwise wait for, two milliseconds in all: the types of
+// the images, which the protobuf library prepares one by one on their first use, tables, and what there is to know about the CPU. Dump and
+// Restore call it; a program that is about to call one of these gains a bit if it calls Warm as soon as it knows.
+func Warm() {
+	warm.Do(func() {
+		go image.Warm()
+		go func() {
+			cpu.Current()
+			b, _ := json.Marshal(&Extra{CPU: &cpu.Features{}})
+			_ = json.Unmarshal(b, &Extra{})
+		}()
+		// in the order in which a restore needs them; two CPUs share the work
+		go warmTypes(
+			&inventory.InventoryEntry{}, &fdinfo.FileEntry{}, &regfile.RegFileEntry{}, &fown.FownEntry{}, &fdinfo.FdinfoEntry{},
+			&mm.MmEntry{}, &vma.VmaEntry{}, &pagemap.PagemapHead{}, &pagemap.PagemapEntry{}, &fs.FsEntry{},
+		)
+		go warmTypes(append(archTypes(),
+			&pstree.PstreeEntry{}, &criu_core.CoreEntry{}, &criu_core.TaskCoreEntry{}, &criu_core.ThreadCoreEntry{},
+			&criu_core.TaskKobjIdsEntry{}, &criu_core.ThreadSasEntry{}, &creds.CredsEntry{}, &rseq.RseqEntry{}, &siginfo.SignalQueueEntry{},
+			&siginfo.SiginfoEntry{}, &criu_sa.SaEntry{}, &criu_core.TaskRlimitsEntry{}, &rlimit.RlimitEntry{},
+			&timer.TaskTimersEntry{}, &timer.ItimerEntry{}, &timer.PosixTimerEntry{},
+		)...)
 	})
+}
+
+func warmTypes(messages ...proto.Message) {
+	for _, m := range messages {
+		_ = proto.UnmarshalOptions{AllowPartial: true}.Unmarshal(nil, m)
+	}
 }

@@ -60,7 +60,7 @@ func (b *blockReader) fill() error {
 		return fmt.Errorf("%s: %w", b.name, err)
 	}
 	if b.want != nil {
-		if got, want := crc32.Checksum(buf, castagnoli), b.want[b.off/BlockSize]; got != want {
+		if got, want := crc32.Checksum(buf, castagnoli()), b.want[b.off/BlockSize]; got != want {
 			return corrupt(b.name, b.off, "checksum of this block is %08x, %s says %08x", got, SumsName, want)
 		}
 	}

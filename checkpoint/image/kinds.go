@@ -5,6 +5,7 @@ package image
 import (
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/apparmor"
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/autofs"
@@ -219,19 +220,24 @@ type kindKey struct {
 	id           bool
 }
 
-var (
-	magics   = magic.LoadMagic()
-	kindsBy  = indexKinds()
-	suffixes = []string{".tar.gz.img", ".img", ""}
-)
+var suffixes = []string{".tar.gz.img", ".img", ""}
 
-func indexKinds() map[kindKey]*Kind {
+var magics = sync.OnceValue(magic.LoadMagic)
+
+var kindsBy = sync.OnceValue(func() map[kindKey]*Kind {
 	m := make(map[kindKey]*Kind, len(Kinds))
 	for i := range Kinds {
 		k := &Kinds[i]
 		m[kindKey{k.Name, k.Suffix, k.ID != IDNone}] = k
 	}
 	return m
+})
+
+// Warm makes what otherwise the first use makes: tables of the kinds and of the checksums.
+func Warm() {
+	kindsBy()
+	magics()
+	castagnoli()
 }
 
 // KindOf finds the kind of an image by its file name, and the id in the name (0 when the kind has
@@ -242,14 +248,14 @@ func KindOf(name string) (k *Kind, id uint64, ok bool) {
 		if !found {
 			continue
 		}
-		if k := kindsBy[kindKey{stem, suffix, false}]; k != nil {
+		if k := kindsBy()[kindKey{stem, suffix, false}]; k != nil {
 			return k, 0, true
 		}
 		dash := strings.LastIndexByte(stem, '-')
 		if dash < 0 {
 			continue
 		}
-		k := kindsBy[kindKey{stem[:dash], suffix, true}]
+		k := kindsBy()[kindKey{stem[:dash], suffix, true}]
 		if k == nil {
 			continue
 		}
@@ -270,7 +276,7 @@ func KindOf(name string) (k *Kind, id uint64, ok bool) {
 // header returns the bytes that a file of the kind begins with.
 func (k *Kind) header() []byte {
 	word := func(b []byte, name string) []byte {
-		return le32(b, uint32(magics.ByName[name]))
+		return le32(b, uint32(magics().ByName[name]))
 	}
 	switch k.Header {
 	case HeaderNone:

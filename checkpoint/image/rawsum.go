@@ -161,7 +161,7 @@ func sumRange(f *os.File, off, size int64) (sum uint32, err error) {
 			sum, err = sumRead(f, off, size)
 		}
 	}()
-	return crc32.Checksum(m, castagnoli), nil
+	return crc32.Checksum(m, castagnoli()), nil
 }
 
 func sumRead(f io.ReaderAt, off, size int64) (sum uint32, err error) {
@@ -174,7 +174,7 @@ func sumRead(f io.ReaderAt, off, size int64) (sum uint32, err error) {
 			}
 			return 0, err
 		}
-		sum = crc32.Update(sum, castagnoli, b)
+		sum = crc32.Update(sum, castagnoli(), b)
 		off += int64(len(b))
 		size -= int64(len(b))
 	}

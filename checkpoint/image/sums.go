@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // SumsName is the file that holds the checksums of all others. It is text, one file a line:
@@ -28,7 +29,7 @@ const SumsName = "trapline-sums"
 const BlockSize = 1 << 20
 
 // castagnoli is CRC-32C, which x86-64 has an instruction for: some 10 GB/s here.
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
 // fileSum is what the sums say of one file or link.
 type fileSum struct {
@@ -75,7 +76,7 @@ func (s sums) encode() []byte {
 		}
 		b = append(b, '\n')
 	}
-	return fmt.Appendf(b, "end %d %08x\n", len(s), crc32.Checksum(b, castagnoli))
+	return fmt.Appendf(b, "end %d %08x\n", len(s), crc32.Checksum(b, castagnoli()))
 }
 
 // decodeSums reads what encode wrote. Every error wraps ErrCorrupt.
@@ -89,7 +90,7 @@ func decodeSums(data []byte) (sums, error) {
 	if _, err := fmt.Sscanf(string(data[end:]), "end %d %08x\n", &n, &crc); err != nil {
 		return nil, corrupt(SumsName, int64(end), "bad end line")
 	}
-	if got := crc32.Checksum(data[:end], castagnoli); got != crc {
+	if got := crc32.Checksum(data[:end], castagnoli()); got != crc {
 		return nil, corrupt(SumsName, -1, "its own checksum is %08x, not %08x", got, crc)
 	}
 	lines := strings.Split(string(data[:end-1]), "\n")
@@ -175,7 +176,7 @@ func (b *blockSummer) Write(p []byte) (int, error) {
 	for len(p) > 0 {
 		room := BlockSize - int(b.size%BlockSize)
 		k := min(room, len(p))
-		b.cur = crc32.Update(b.cur, castagnoli, p[:k])
+		b.cur = crc32.Update(b.cur, castagnoli(), p[:k])
 		b.size += int64(k)
 		p = p[k:]
 		if k == room {

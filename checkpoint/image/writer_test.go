@@ -434,7 +434,7 @@ func TestNames(t *testing.T) {
 	}
 	for i := range Kinds {
 		k := &Kinds[i]
-		if _, ok := magics.ByName[k.Magic]; k.Header != HeaderNone && !ok {
+		if _, ok := magics().ByName[k.Magic]; k.Header != HeaderNone && !ok {
 			t.Errorf("%s: no magic %s", k.Name, k.Magic)
 		}
 		if (k.Header == HeaderNone) != (k.New == nil) {

@@ -19,6 +19,7 @@ func (a *app) dump(s *settings) int {
 	if s.tree == 0 {
 		return a.fail("dump", usagef("pid not specified: which tree? (--tree PID)"))
 	}
+	checkpoint.Warm()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	log, err := a.begin(s)
