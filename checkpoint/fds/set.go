@@ -230,13 +230,15 @@ func (s *Set) common(fd int, k *kind, e *fdinfo.FileEntry) error {
 	if flags&unix.O_PATH != 0 {
 		return nil
 	}
-	now, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
-	if err != nil {
-		return fmt.Errorf("file %d: F_GETFL: %w", e.GetId(), err)
-	}
-	if want := now&^settable | int(flags)&settable; want != now {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, want); err != nil {
-			return fmt.Errorf("file %d: F_SETFL to %#o: %w", e.GetId(), want, err)
+	if e.GetReg() == nil { // which was opened with its flags
+		now, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+		if err != nil {
+			return fmt.Errorf("file %d: F_GETFL: %w", e.GetId(), err)
+		}
+		if want := now&^settable | int(flags)&settable; want != now {
+			if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, want); err != nil {
+				return fmt.Errorf("file %d: F_SETFL to %#o: %w", e.GetId(), want, err)
+			}
 		}
 	}
 	if sig := own.GetSignum(); sig != 0 {
