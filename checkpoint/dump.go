@@ -51,6 +51,7 @@ func dump(ctx context.Context, pid int, opts *DumpOptions) (_ *DumpResult, err e
 		return nil, fmt.Errorf("dump: %w", err)
 	}
 	defer func() { err = d.close(err) }()
+	<-warmed
 	for _, s := range []struct {
 		name stage.Name
 		run  func() error

@@ -73,7 +73,6 @@ func Restore(ctx context.Context, opts *RestoreOptions) (*RestoreResult, error) 
 }
 
 func restore(ctx context.Context, opts *RestoreOptions) (_ *RestoreResult, err error) {
-	Warm()
 	r := &restorer{ctx: ctx, opts: opts, log: opts.Log, tl: opts.Timeline, start: time.Now(), byPid: map[int]*task{}}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)

@@ -30,7 +30,7 @@ func (r *restorer) openFiles() error {
 		if t.table, err = r.files.Table(id); err != nil {
 			return err
 		}
-		seen := map[uint32]bool{}
+		seen := make(map[uint32]bool, len(t.table))
 		for _, e := range t.table {
 			if !seen[e.ID] {
 				seen[e.ID] = true
@@ -50,7 +50,7 @@ const messagesAtOnce = 64
 
 // handOut gives a process its descriptors at their numbers. uses counts the tables that each open file is still to go to.
 func (r *restorer) handOut(t *task, c *calls, uses map[uint32]int) error {
-	last := map[uint32]int{} // where in the table an open file is for the last time
+	last := make(map[uint32]int, len(t.table)) // where in the table an open file is for the last time
 	for i, e := range t.table {
 		last[e.ID] = i
 	}

@@ -75,7 +75,7 @@ func (r *restorer) fork() error {
 	}
 	r.result.RootPid = root.pid
 	r.result.Processes = len(r.tasks)
-	r.endNursery()
+	_ = unix.Kill(r.nursery.T.Tid, unix.SIGKILL) // it has done its part; close reaps it
 	for len(steps) > 0 {
 		n, err := m.step(steps)
 		if err != nil {

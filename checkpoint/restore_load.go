@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/trapline/trapline/checkpoint/cpu"
 	"github.com/trapline/trapline/checkpoint/fds"
 	"github.com/trapline/trapline/checkpoint/image"
 	"github.com/trapline/trapline/checkpoint/inject"
@@ -77,6 +78,7 @@ func (r *restorer) prepare() error {
 	go func() { loaded <- r.load() }()
 	var err error
 	r.nursery, err = inject.StartNursery()
+	cpu.Current() // checkMachine will ask for it, and this CPU has nothing else to do
 	if lerr := <-loaded; lerr != nil {
 		return lerr
 	}

@@ -28,30 +28,32 @@ import (
 	"github.com/trapline/trapline/checkpoint/image"
 )
 
-var warm sync.Once
+var (
+	warm   sync.Once
+	warmed = make(chan struct{}) // closed when Warm is done
+)
 
-// Warm prepares in the background what the first dump or restore of a program would otherwise wait for, two milliseconds in all: the types of
-// the images, which the protobuf library prepares one by one on their first use, tables, and what there is to know about the CPU. Dump and
-// Restore call it; a program that is about to call one of these gains a bit if it calls Warm as soon as it knows.
+// Warm prepares in the background what the first dump of a program would otherwise do while the target is frozen, two milliseconds in all: the
+// types of the images, which the protobuf library prepares one by one on their first use, tables, and what there is to know about the CPU.
+// Dump calls it and waits for it before it stops anything; a program that is about to call Dump gains a bit if it calls Warm as soon as it knows.
 func Warm() {
+	// One goroutine: a second CPU must be left for the program itself.
 	warm.Do(func() {
-		go image.Warm()
 		go func() {
+			defer close(warmed)
+			image.Warm()
+			warmTypes(&inventory.InventoryEntry{}, &pstree.PstreeEntry{}, &criu_core.CoreEntry{})
+			warmTypes(archTypes()...)
+			warmTypes(
+				&criu_core.TaskCoreEntry{}, &criu_core.ThreadCoreEntry{}, &criu_core.TaskKobjIdsEntry{}, &criu_core.ThreadSasEntry{}, &creds.CredsEntry{},
+				&rseq.RseqEntry{}, &siginfo.SignalQueueEntry{}, &siginfo.SiginfoEntry{}, &criu_sa.SaEntry{}, &criu_core.TaskRlimitsEntry{},
+				&rlimit.RlimitEntry{}, &timer.TaskTimersEntry{}, &timer.ItimerEntry{}, &timer.PosixTimerEntry{},
+				&mm.MmEntry{}, &vma.VmaEntry{}, &pagemap.PagemapHead{}, &pagemap.PagemapEntry{}, &fs.FsEntry{},
+				&fdinfo.FileEntry{}, &regfile.RegFileEntry{}, &fown.FownEntry{}, &fdinfo.FdinfoEntry{},
+			)
 			cpu.Current()
-			b, _ := json.Marshal(&Extra{CPU: &cpu.Features{}})
-			_ = json.Unmarshal(b, &Extra{})
+			_, _ = json.Marshal(&Extra{CPU: &cpu.Features{}})
 		}()
-		// in the order in which a restore needs them; two CPUs share the work
-		go warmTypes(
-			&inventory.InventoryEntry{}, &fdinfo.FileEntry{}, &regfile.RegFileEntry{}, &fown.FownEntry{}, &fdinfo.FdinfoEntry{},
-			&mm.MmEntry{}, &vma.VmaEntry{}, &pagemap.PagemapHead{}, &pagemap.PagemapEntry{}, &fs.FsEntry{},
-		)
-		go warmTypes(append(archTypes(),
-			&pstree.PstreeEntry{}, &criu_core.CoreEntry{}, &criu_core.TaskCoreEntry{}, &criu_core.ThreadCoreEntry{},
-			&criu_core.TaskKobjIdsEntry{}, &criu_core.ThreadSasEntry{}, &creds.CredsEntry{}, &rseq.RseqEntry{}, &siginfo.SignalQueueEntry{},
-			&siginfo.SiginfoEntry{}, &criu_sa.SaEntry{}, &criu_core.TaskRlimitsEntry{}, &rlimit.RlimitEntry{},
-			&timer.TaskTimersEntry{}, &timer.ItimerEntry{}, &timer.PosixTimerEntry{},
-		)...)
 	})
 }
 

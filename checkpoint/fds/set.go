@@ -147,17 +147,15 @@ func (s *Set) Table(id uint32) ([]Entry, error) {
 	}
 	name := "fdinfo-" + strconv.FormatUint(uint64(id), 10) + ".img"
 	table := []Entry{}
-	seen := map[uint32]bool{}
 	err := optional(s.r.Each(name, nil, func(m proto.Message, _ io.Reader) error {
 		e := m.(*fdinfo.FdinfoEntry)
 		if f := s.files[e.GetId()]; f == nil || f.GetType() != e.GetType() {
 			return fmt.Errorf("%s: fd %d refers to file %d of kind %s, which is not in files.img: %w",
 				name, e.GetFd(), e.GetId(), e.GetType(), image.ErrCorrupt)
 		}
-		if e.GetFd() >= 1<<30 || seen[e.GetFd()] {
-			return fmt.Errorf("%s: fd %d is out of range or there twice: %w", name, e.GetFd(), image.ErrCorrupt)
+		if e.GetFd() >= 1<<30 {
+			return fmt.Errorf("%s: fd %d is out of range: %w", name, e.GetFd(), image.ErrCorrupt)
 		}
-		seen[e.GetFd()] = true
 		table = append(table, Entry{FD: int(e.GetFd()), ID: e.GetId(), CloseOnExec: e.GetFlags()&unix.FD_CLOEXEC != 0})
 		return nil
 	}))
@@ -165,6 +163,11 @@ func (s *Set) Table(id uint32) ([]Entry, error) {
 		return nil, err
 	}
 	slices.SortFunc(table, func(a, b Entry) int { return a.FD - b.FD })
+	for i := 1; i < len(table); i++ {
+		if table[i].FD == table[i-1].FD {
+			return nil, fmt.Errorf("%s: fd %d is there twice: %w", name, table[i].FD, image.ErrCorrupt)
+		}
+	}
 	s.tables[id] = table
 	return table, nil
 }
@@ -185,8 +188,10 @@ func (s *Set) Open(id uint32) (int, error) {
 	if s.opening[id] {
 		return -1, fmt.Errorf("files.img: file %d needs itself: %w", id, image.ErrCorrupt)
 	}
-	s.opening[id] = true
-	defer delete(s.opening, id)
+	if e.GetReg() == nil { // needs no other
+		s.opening[id] = true
+		defer delete(s.opening, id)
+	}
 	if fd, ok, err := s.inherited(e); ok || err != nil {
 		if err == nil {
 			s.open[id] = fd

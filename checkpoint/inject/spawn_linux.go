@@ -88,7 +88,13 @@ func adoptNursery(pid int) (*Nursery, error) {
 		return nil, err
 	}
 	s.code = nurseryBase + nurseryCode
-	return n, t.SetSigMask(allSignals &^ (1 << (s.sig - 1)))
+	if err := t.SetSigMask(allSignals &^ (1 << (s.sig - 1))); err != nil {
+		return nil, err
+	}
+	if _, err := s.Call(unix.SYS_CLOSE_RANGE, 0, uint64(^uint32(0)), 0); err != nil {
+		return nil, fmt.Errorf("closing its descriptors: %w", err)
+	}
+	return n, nil
 }
 
 // Settle gives the nursery a scratch area of size bytes outside of all avoid, in ascending order, which every process born from it
@@ -114,9 +120,6 @@ func (n *Nursery) Settle(avoid []Range, size uint64) error {
 		return err
 	}
 	s.code, s.Area, s.AreaSize = area, area+pageSize, size
-	if _, err := s.Call(unix.SYS_CLOSE_RANGE, 0, uint64(^uint32(0)), 0); err != nil {
-		return fmt.Errorf("closing the descriptors of the first process: %w", err)
-	}
 	return nil
 }
 

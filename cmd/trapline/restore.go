@@ -20,7 +20,6 @@ func (a *app) restore(s *settings, command []string) int {
 	if err := restoreUsage(s, command); err != nil {
 		return a.fail("restore", err)
 	}
-	checkpoint.Warm()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	log, err := a.begin(s)
