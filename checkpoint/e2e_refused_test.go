@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/trapline/trapline/internal/testprog"
 )
 
@@ -275,6 +277,38 @@ func TestE2ERestoreErrors(t *testing.T) {
 			t.Fatal(err)
 		}
 		fails(t, tgt, images, filepath.Join(tgt.Dir, "a"))
+	})
+	t.Run("file_became_fifo", func(t *testing.T) { // to open it must not block
+		tgt, images := dump(t, "fd_regular", "plain")
+		a := filepath.Join(tgt.Dir, "a")
+		if err := errors.Join(os.Remove(a), unix.Mkfifo(a, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		fails(t, tgt, images, a, "FIFO")
+	})
+	t.Run("one_of_many_vanished", func(t *testing.T) { // one that another thread opens
+		tgt, images := dump(t, "tree_many_fds")
+		if err := os.Remove(filepath.Join(tgt.Dir, "parent/599")); err != nil {
+			t.Fatal(err)
+		}
+		fails(t, tgt, images, filepath.Join(tgt.Dir, "parent/599"), "fd 699")
+	})
+	t.Run("directory_became_link", func(t *testing.T) { // which is no error
+		tgt, images := dump(t, "tree_many_fds")
+		d := filepath.Join(tgt.Dir, "parent")
+		if err := errors.Join(os.Rename(d, d+".moved"), os.Symlink("parent.moved", d)); err != nil {
+			t.Fatal(err)
+		}
+		pid, err := testprog.Trapline().Restore(tgt.Dir, images)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tgt.Adopt(pid); err != nil {
+			t.Fatal(err)
+		}
+		if err := tgt.Verdict(); err != nil {
+			t.Error(err)
+		}
 	})
 	t.Run("mapped_file_vanished", func(t *testing.T) {
 		tgt, images := dump(t, "mem_files", "private")

@@ -36,7 +36,8 @@ type restorer struct {
 	tasks    []*task // in the order of pstree.img: the root first
 	byPid    map[int]*task
 	nursery  *inject.Nursery
-	channels []*inject.Channel // each to all tasks
+	channels []*inject.Channel // each to all tasks; the first channelsAtOnce for any batch
+	ahead    *ahead            // or nil
 	// What every task inherits from the nursery: its maps, and the scratch area, apart from them.
 	cradle      *cradle
 	area        inject.Range
@@ -174,6 +175,9 @@ func (r *restorer) close(failed error) error {
 		r.kill()
 	}
 	r.endNursery()
+	if r.ahead != nil {
+		_ = r.ahead.wait()
+	}
 	for _, ch := range r.channels {
 		ch.Close()
 	}

@@ -80,7 +80,7 @@ func (r *restorer) pipeline(name stage.Name, build func(*task, *calls) error, af
 			continue
 		}
 		// Whose table of descriptors is shared with another can't tell which numbers are free while that is at work.
-		for len(out) >= len(r.channels) || len(out) > 0 && t.sharesTable {
+		for len(out) >= channelsAtOnce || len(out) > 0 && t.sharesTable {
 			if err := land(); err != nil {
 				return err
 			}
@@ -96,7 +96,7 @@ func (r *restorer) pipeline(name stage.Name, build func(*task, *calls) error, af
 			return fmt.Errorf("%v: %w", t, err)
 		}
 		out = append(out, f)
-		next = (next + 1) % len(r.channels)
+		next = (next + 1) % channelsAtOnce
 	}
 	for len(out) > 0 {
 		if err := land(); err != nil {
@@ -194,24 +194,28 @@ func (c *calls) end() error {
 	return nil
 }
 
-// pass adds the receipt of descriptors, in the order of their numbers, which it returns.
+// pass sends descriptors and adds their receipt, in the order of their numbers, which it returns.
 func (c *calls) pass(own []int, closeOnExec bool) ([]int, error) {
 	var all []int
 	for chunk := range slices.Chunk(own, inject.MaxRights) {
-		p, err := c.channel.Pass(c.Batch, chunk, closeOnExec)
-		if err != nil {
+		if err := c.channel.Send(chunk); err != nil {
 			c.failed = err
 			return nil, err
 		}
-		want := make([]int, len(chunk))
-		for i := range chunk {
-			want[i] = c.numbers.next()
-			c.numbers.take(want[i])
-		}
-		c.lent = append(c.lent, lent{p, want})
-		all = append(all, want...)
+		all = append(all, c.receive(c.channel, len(chunk), closeOnExec)...)
 	}
 	return all, nil
+}
+
+// receive adds the receipt of a message with n descriptors and returns their numbers.
+func (c *calls) receive(ch *inject.Channel, n int, closeOnExec bool) []int {
+	want := make([]int, n)
+	for i := range want {
+		want[i] = c.numbers.next()
+		c.numbers.take(want[i])
+	}
+	c.lent = append(c.lent, lent{ch.Receive(c.Batch, n, closeOnExec), want})
+	return want
 }
 
 // giveBack closes what pass has brought.

@@ -45,8 +45,12 @@ func (r *restorer) openFiles() error {
 // when it grows, the kernel waits for all CPUs, some milliseconds, since threads share it.
 const handOutChunk = 24
 
-// messagesAtOnce bounds the messages that are under way.
-const messagesAtOnce = 64
+const (
+	// messagesAtOnce bounds the messages that are under way.
+	messagesAtOnce = 64
+	// handOutRoom is more than the calls of a chunk need in a batch, in bytes.
+	handOutRoom = 64 << 10
+)
 
 // handOut gives a process its descriptors at their numbers. uses counts the tables that each open file is still to go to.
 func (r *restorer) handOut(t *task, c *calls, uses map[uint32]int) error {
@@ -55,16 +59,19 @@ func (r *restorer) handOut(t *task, c *calls, uses map[uint32]int) error {
 		last[e.ID] = i
 	}
 	plugs := c.plug(t.table)
+	table := t.table
+	if r.ahead != nil && r.ahead.t == t {
+		table = table[:r.ahead.from]
+	}
 	at := 0
-	for chunk := range slices.Chunk(t.table, handOutChunk) {
+	for chunk := range slices.Chunk(table, handOutChunk) {
 		own := make([]int, len(chunk))
-		allCloexec := true
+		allCloexec := allCloseOnExec(chunk)
 		for i, e := range chunk {
 			var err error
 			if own[i], err = r.files.Open(e.ID); err != nil {
 				return fmt.Errorf("fd %d: %w", e.FD, err)
 			}
-			allCloexec = allCloexec && e.CloseOnExec
 		}
 		got, err := c.pass(own, allCloexec)
 		if err != nil {
@@ -80,10 +87,15 @@ func (r *restorer) handOut(t *task, c *calls, uses map[uint32]int) error {
 			}
 		}
 		at += len(chunk)
-		if len(c.lent) >= messagesAtOnce || c.Room() < 64<<10 {
+		if len(c.lent) >= messagesAtOnce || c.Room() < handOutRoom {
 			if err := c.run(); err != nil {
 				return err
 			}
+		}
+	}
+	if len(table) < len(t.table) {
+		if err := r.receiveAhead(t, c); err != nil {
+			return err
 		}
 	}
 	c.giveBack(plugs...)

@@ -350,14 +350,24 @@ func (r *restorer) openChannels() error {
 	if err := unix.Prlimit(r.nursery.T.Tid, unix.RLIMIT_NOFILE, &lim, nil); err != nil {
 		r.log.Warn("the limit of open files can't be raised", "to", lim.Max, "err", err)
 	}
+	ahead, err := r.planAhead()
+	if err != nil {
+		return err
+	}
+	count := channelsAtOnce
+	if ahead != nil {
+		count++
+	}
 	at := 0
-	for n := 0; n < channelsAtOnce; n++ {
+	for n := 0; n < count; n++ {
 		if used.used[at+n] {
 			at, n = at+n+1, -1
 		}
 	}
-	var err error
-	r.channels, err = r.nursery.OpenChannels(at, channelsAtOnce)
+	if r.channels, err = r.nursery.OpenChannels(at, count); err == nil && ahead != nil {
+		r.ahead = ahead
+		ahead.start(r.files, r.channels[channelsAtOnce])
+	}
 	return err
 }
 

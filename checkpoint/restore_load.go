@@ -40,6 +40,7 @@ type task struct {
 	pagemap *image.Pagemap // nil: no pages
 
 	s           *inject.Session
+	files       *fds.Table // as it was read
 	table       []fds.Entry
 	sharesTable bool                // with another process (CLONE_FILES)
 	numbers     *numbers            // shared by the processes that share a table (CLONE_FILES)
@@ -137,6 +138,14 @@ func (r *restorer) load() error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	for _, t := range r.tasks {
+		if t.dead {
+			continue
+		}
+		if err := r.files.AddTable(t.files); err != nil {
+			return err
+		}
+	}
 	if err := r.loadSeccomp(); err != nil {
 		return err
 	}
@@ -169,7 +178,7 @@ func (r *restorer) refuseOptions() error {
 	return refuseExternal(r.opts.External)
 }
 
-func (r *restorer) loadTask(t *task) error {
+func (r *restorer) loadTask(t *task) (err error) {
 	t.core = &criu_core.CoreEntry{}
 	if err := r.images.One(fmt.Sprintf("core-%d.img", t.pid), t.core); err != nil {
 		return err
@@ -224,6 +233,9 @@ func (r *restorer) loadTask(t *task) error {
 	}
 	t.mm = &mm.MmEntry{}
 	if err := r.images.One(fmt.Sprintf("mm-%d.img", t.pid), t.mm); err != nil {
+		return err
+	}
+	if t.files, err = fds.ReadTable(r.images, t.ids.GetFilesId()); err != nil {
 		return err
 	}
 	if err := t.checkMaps(); err != nil {

@@ -385,7 +385,7 @@ func (c *Collector) Close() {
 func reopen(fd, flags int) (int, error) {
 	how := unix.OpenHow{Flags: uint64(uint32(flags | unix.O_CLOEXEC))}
 	for {
-		n, err := unix.Openat2(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(fd), &how)
+		n, err := unix.Openat2(unix.AT_FDCWD, "/proc/thread-self/fd/"+strconv.Itoa(fd), &how)
 		if err != unix.EINTR {
 			return n, err
 		}

@@ -25,7 +25,7 @@
 //	trapline-fds.json   what those have no field for (see extra.go)
 //
 // A duplicated descriptor is the target's own open file. Nothing here may move its position, change its flags or take
-// data out of it; files are reopened through /proc/self/fd before they are read.
+// data out of it; files are reopened through /proc/thread-self/fd before they are read.
 //
 // # Restore
 //

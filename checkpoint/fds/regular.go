@@ -152,19 +152,10 @@ func (s *Set) openRegular(e *regfile.RegFileEntry, flags int) (int, error) {
 
 // openExpected opens a file and makes sure that it is what the image says.
 func (s *Set) openExpected(name string, flags int, e *regfile.RegFileEntry, remapped bool) (int, error) {
-	// Opening a FIFO or a device that took the file's place could block or do something. So it is looked at first; where what the
-	// path leads to has been regular a moment ago, the cheap way.
-	var st unix.Stat_t
-	if s.opts.Root == "" && flags&(unix.O_PATH|unix.O_NOFOLLOW) == 0 && unix.Lstat(name, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
-		fd, err := s.openPath(name, flags)
-		if err == nil {
-			if err = s.sameFile(fd, e, remapped); err != nil {
-				_ = unix.Close(fd)
-				return -1, err
-			}
-			return fd, nil
-		}
+	if fd, err := s.openAsRegular(name, flags, e, remapped); err != errNotSimple {
+		return fd, err
 	}
+	// Opening a FIFO or a device that took the file's place could block or do something. So it is looked at first.
 	found, err := s.openPath(name, unix.O_PATH|unix.O_NOFOLLOW)
 	if err != nil {
 		return -1, fmt.Errorf("file %s: %w", e.GetName(), err)
@@ -176,13 +167,38 @@ func (s *Set) openExpected(name string, flags int, e *regfile.RegFileEntry, rema
 	var fd int
 	switch {
 	case flags&unix.O_NOFOLLOW != 0:
-		// /proc/self/fd/N is a link, which O_NOFOLLOW would refuse.
+		// /proc/thread-self/fd/N is a link, which O_NOFOLLOW would refuse.
 		fd, err = s.openPath(name, flags)
 	default:
 		fd, err = reopen(found, flags)
 	}
 	if err != nil {
 		return -1, fmt.Errorf("file %s: open: %w", e.GetName(), err)
+	}
+	return fd, nil
+}
+
+var errNotSimple = errors.New("not a regular file in a directory that is where it was")
+
+// openAsRegular opens what was a regular file and should still be one at its place. Only root could have put a device there; a FIFO does not
+// block. Where links lead elsewhere, and where something is amiss, it leaves the matter, with errNotSimple, to a closer look.
+func (s *Set) openAsRegular(name string, flags int, e *regfile.RegFileEntry, remapped bool) (int, error) {
+	if flags&(unix.O_PATH|unix.O_NOFOLLOW) != 0 || e.GetMode()&unix.S_IFMT != unix.S_IFREG {
+		return -1, errNotSimple
+	}
+	fd, err := s.openResolved(name, flags|unix.O_NONBLOCK, unix.RESOLVE_NO_SYMLINKS)
+	if err != nil {
+		return -1, errNotSimple
+	}
+	err = s.sameFile(fd, e, remapped)
+	if err == nil && flags&unix.O_NONBLOCK == 0 {
+		if _, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags&settable); err != nil {
+			err = fmt.Errorf("file %s: F_SETFL to %#o: %w", e.GetName(), flags&settable, err)
+		}
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, err
 	}
 	return fd, nil
 }

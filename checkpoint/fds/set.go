@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"slices"
-	"strconv"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
 	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
@@ -35,14 +34,7 @@ type RestoreOptions struct {
 	Log *slog.Logger
 }
 
-// Entry is one descriptor of a table.
-type Entry struct {
-	FD          int    // number in the process
-	ID          uint32 // of the open file, for [Set.Open]
-	CloseOnExec bool
-}
-
-// Set is the open files of an image directory. It is for one goroutine.
+// Set is the open files of an image directory. It is for one goroutine, with the exception of [Set.OpenPlain].
 type Set struct {
 	r      *image.Reader
 	opts   RestoreOptions
@@ -140,38 +132,6 @@ func (s *Set) loadFiles() error {
 	}))
 }
 
-// Table returns the descriptors of table id, that is of fdinfo-ID.img. A table without an image is empty.
-func (s *Set) Table(id uint32) ([]Entry, error) {
-	if t, ok := s.tables[id]; ok {
-		return t, nil
-	}
-	name := "fdinfo-" + strconv.FormatUint(uint64(id), 10) + ".img"
-	table := []Entry{}
-	err := optional(s.r.Each(name, nil, func(m proto.Message, _ io.Reader) error {
-		e := m.(*fdinfo.FdinfoEntry)
-		if f := s.files[e.GetId()]; f == nil || f.GetType() != e.GetType() {
-			return fmt.Errorf("%s: fd %d refers to file %d of kind %s, which is not in files.img: %w",
-				name, e.GetFd(), e.GetId(), e.GetType(), image.ErrCorrupt)
-		}
-		if e.GetFd() >= 1<<30 {
-			return fmt.Errorf("%s: fd %d is out of range: %w", name, e.GetFd(), image.ErrCorrupt)
-		}
-		table = append(table, Entry{FD: int(e.GetFd()), ID: e.GetId(), CloseOnExec: e.GetFlags()&unix.FD_CLOEXEC != 0})
-		return nil
-	}))
-	if err != nil {
-		return nil, err
-	}
-	slices.SortFunc(table, func(a, b Entry) int { return a.FD - b.FD })
-	for i := 1; i < len(table); i++ {
-		if table[i].FD == table[i-1].FD {
-			return nil, fmt.Errorf("%s: fd %d is there twice: %w", name, table[i].FD, image.ErrCorrupt)
-		}
-	}
-	s.tables[id] = table
-	return table, nil
-}
-
 // Open makes the open file of an entry, once, and returns the engine's descriptor of it. The descriptor is the Set's and
 // stays open until [Set.Close].
 func (s *Set) Open(id uint32) (int, error) {
@@ -224,6 +184,26 @@ func (s *Set) Release(id uint32) {
 	_ = unix.Close(fd)
 	delete(s.open, id)
 	s.released[id] = true
+}
+
+// Plain tells whether a file depends on nothing but its path, and nothing on it.
+func (s *Set) Plain(id uint32) bool {
+	reg := s.files[id].GetReg()
+	return reg != nil && s.remaps[reg.GetId()] == nil && reg.GetFlags()&unix.O_ASYNC == 0 && reg.GetFown().GetPid() == 0 &&
+		reg.GetFown().GetSignum() == 0 && !s.opts.FileLocks && len(s.opts.Inherit) == 0
+}
+
+// Reserve gives files that are [Set.Plain] out of the hands of the Set, for OpenPlain.
+func (s *Set) Reserve(ids []uint32) {
+	for _, id := range ids {
+		s.released[id] = true
+	}
+}
+
+// OpenPlain makes the open file of an entry that was reserved. The descriptor is the caller's. Any goroutine may call it, until Close or Abort.
+func (s *Set) OpenPlain(id uint32) (int, error) {
+	reg := s.files[id].GetReg()
+	return s.openRegular(reg, int(reg.GetFlags()))
 }
 
 // settable are the status flags that F_SETFL can change, O_ASYNC apart: see remoteAsync.
@@ -312,10 +292,13 @@ func (s *Set) Path(id uint32) (string, error) {
 }
 
 // openPath opens a path of the images below the root. Links of /proc that jump elsewhere are not followed.
-func (s *Set) openPath(name string, flags int) (int, error) {
+func (s *Set) openPath(name string, flags int) (int, error) { return s.openResolved(name, flags, 0) }
+
+// openResolved is openPath with further RESOLVE_ flags.
+func (s *Set) openResolved(name string, flags int, resolve uint64) (int, error) {
 	how := unix.OpenHow{
 		Flags:   uint64(uint32(flags | unix.O_CLOEXEC)),
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | resolve,
 	}
 	for {
 		fd, err := unix.Openat2(s.root, name, &how)

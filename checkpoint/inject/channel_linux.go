@@ -78,18 +78,23 @@ type Passed struct {
 	ctrl    Addr
 }
 
-// Pass sends descriptors, between 1 and [MaxRights], and adds the call to a batch that receives them, close-on-exec or not. They get
-// the lowest free numbers, in their order.
-func (c *Channel) Pass(b *Batch, fds []int, closeOnExec bool) (Passed, error) {
+// Send sends descriptors, between 1 and [MaxRights]. It needs nothing but the channel.
+func (c *Channel) Send(fds []int) error {
 	if err := unix.Sendmsg(c.local, []byte{0}, unix.UnixRights(fds...), nil, unix.MSG_DONTWAIT); err != nil {
-		return Passed{}, fmt.Errorf("passing %d descriptors: %w", len(fds), err)
+		return fmt.Errorf("passing %d descriptors: %w", len(fds), err)
 	}
-	m, ctrl := receive(b, len(fds))
+	return nil
+}
+
+// Receive adds the call to a batch that receives the n descriptors of a message, close-on-exec or not. They get the lowest free numbers,
+// in their order. The message must be there when the batch begins.
+func (c *Channel) Receive(b *Batch, n int, closeOnExec bool) Passed {
+	m, ctrl := receive(b, n)
 	flags := uint64(unix.MSG_DONTWAIT)
 	if closeOnExec {
 		flags |= unix.MSG_CMSG_CLOEXEC
 	}
-	return Passed{call: b.Call(unix.SYS_RECVMSG, uint64(c.Remote), m, flags), n: len(fds), ctrl: ctrl}, nil
+	return Passed{call: b.Call(unix.SYS_RECVMSG, uint64(c.Remote), m, flags), n: n, ctrl: ctrl}
 }
 
 // receive reserves a struct msghdr for recvmsg of one byte and n descriptors, and says where their numbers will be.

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/trapline/trapline/checkpoint"
+	"github.com/trapline/trapline/checkpoint/image"
 	"github.com/trapline/trapline/checkpoint/stage"
 )
 
@@ -20,6 +21,7 @@ func (a *app) restore(s *settings, command []string) int {
 	if err := restoreUsage(s, command); err != nil {
 		return a.fail("restore", err)
 	}
+	go image.Warm() // while the other CPU is idle
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	log, err := a.begin(s)

@@ -11,7 +11,7 @@ static void open_many(int n, const char *dir)
 	for (int i = 0; i < n; i++) {
 		snprintf(path, sizeof(path), "%s/%d", dir, i);
 		int fd = open(path, O_RDWR | O_CREAT, 0600);
-		MUST(fd >= 0 && write(fd, path, strlen(path)) == (ssize_t)strlen(path) && fcntl(fd, F_DUPFD, 100 + i) == 100 + i);
+		MUST(fd >= 0 && write(fd, path, strlen(path)) == (ssize_t)strlen(path) && fcntl(fd, i % 3 ? F_DUPFD : F_DUPFD_CLOEXEC, 100 + i) == 100 + i);
 		close(fd);
 	}
 }
@@ -24,6 +24,10 @@ static int check_many(int n, const char *dir)
 		snprintf(path, sizeof(path), "%s/%d", dir, i);
 		memset(got, 0, sizeof(got));
 		if (pread(100 + i, got, sizeof(got) - 1, 0) < 0 || strcmp(got, path))
+			return 0;
+		if (lseek(100 + i, 0, SEEK_CUR) != (off_t)strlen(path) || fcntl(100 + i, F_GETFL) & (O_NONBLOCK | O_APPEND))
+			return 0;
+		if (fcntl(100 + i, F_GETFD) != (i % 3 ? 0 : FD_CLOEXEC))
 			return 0;
 	}
 	return 1;
