@@ -25,7 +25,8 @@ import (
 // [ErrNotSupported] and names process, object and remedy; it comes before anything in the tree is changed.
 //
 // Dump needs the rights of a tracer over every task of the tree: root as a rule. It may be called from any goroutine;
-// ctx stops it between stages.
+// ctx stops it between stages. No other goroutine of the program may wait for a task of the tree (a child of the program's own, by
+// exec.Cmd.Wait for example) while Dump is at work: it would take the reports that are for the tracer.
 func Dump(ctx context.Context, pid int, opts *DumpOptions) (res *DumpResult, err error) {
 	// ptrace ties tracees to one OS thread. It is not given back to the scheduler, since what the target's death
 	// signals would reach is not for another goroutine.
@@ -145,7 +146,7 @@ func (d *dumper) stage(name stage.Name, run func() error) error {
 	if err := context.Cause(d.ctx); err != nil {
 		return fmt.Errorf("stopped before stage %s: %w", name, err)
 	}
-	d.log.Debug("stage", "stage", name)
+	d.log.Debug("stage", "name", name)
 	d.span = d.tl.Begin(name, 0)
 	defer d.span.End()
 	return run()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/trapline/trapline/checkpoint/fds"
 	"github.com/trapline/trapline/checkpoint/inject"
+	"github.com/trapline/trapline/checkpoint/memory"
 	"github.com/trapline/trapline/checkpoint/procfs"
 	"github.com/trapline/trapline/checkpoint/stage"
 )
@@ -83,6 +84,8 @@ func (d *dumper) collectTasks() error {
 				return t.errorf(err)
 			}
 		}
+		d.log.Debug("process", "pid", t.pid, "comm", t.stat.Comm, "ppid", t.stat.PPid, "session", t.stat.Session, "group", t.stat.Pgrp,
+			"threads", len(t.threads), "maps", len(t.vmas), "memory", memory.Estimate(t.vmas))
 		spans[i].End()
 	}
 	return nil

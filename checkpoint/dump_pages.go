@@ -118,6 +118,7 @@ func (d *dumper) writePages(t *target, s stage.Span) (err error) {
 		return err
 	}
 	s.Add(stage.Counts{Pages: p.pages, Bytes: p.bytes()})
+	d.log.Debug("pages", "pid", t.pid, "file", pagesName, "pages", p.pages, "shared with the parent", p.parentPages, "bytes", p.bytes())
 	d.pagesMu.Lock()
 	defer d.pagesMu.Unlock()
 	d.memDone += uint64(p.bytes())

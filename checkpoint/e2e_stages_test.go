@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/stats"
@@ -169,5 +171,46 @@ func checkStages(t *testing.T, r stage.Report, pages uint64, whole ...stage.Name
 	}
 	if r.Of(stage.Misc).Calls+r.Of(stage.State).Calls == 0 {
 		t.Errorf("%s: no remote calls", r.Op)
+	}
+}
+
+// TestE2EVerbose looks for what -v4 adds to the logs: every process, its descriptors and pages, and who made it.
+func TestE2EVerbose(t *testing.T) {
+	tgt := testprog.Start(t, mustBuild(t, "tree_many_fds"), nil, nil)
+	tgt.Ready()
+	images := imagesDir(t)
+	if err := testprog.Trapline().Dump(tgt.Dir, tgt.Pid, images, "-v4"); err != nil {
+		t.Fatal(err)
+	}
+	if err := tgt.Gone(); err != nil {
+		t.Fatal(err)
+	}
+	pid, err := testprog.Trapline().Restore(tgt.Dir, images, "-v4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tgt.Adopt(pid); err != nil {
+		t.Fatal(err)
+	}
+	if err := tgt.Verdict(); err != nil {
+		t.Error(err)
+	}
+	for _, c := range []struct {
+		sub  string
+		want []string
+	}{
+		{"dump", []string{"stage name=collect", "process pid=%d .* threads=1 maps=", "descriptor pid=%d fd=699 is=.*parent/599 kind=REG", "pages pid=%d "}},
+		{"restore", []string{"stage name=fork", "process pid=%d .* descriptors=60", "born pid=%d by=", "pages to read pid=%d"}},
+	} {
+		log, err := os.ReadFile(filepath.Join(images, c.sub+".log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range c.want {
+			w = strings.ReplaceAll(w, "%d", strconv.Itoa(pid))
+			if !regexp.MustCompile(w).Match(log) {
+				t.Errorf("%s -v4: no line matches %q in\n%s", c.sub, w, log)
+			}
+		}
 	}
 }

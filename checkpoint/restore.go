@@ -103,6 +103,7 @@ func restore(ctx context.Context, opts *RestoreOptions) (_ *RestoreResult, err e
 		if err := context.Cause(ctx); err != nil {
 			return nil, fmt.Errorf("restore: %w", err)
 		}
+		r.log.Debug("stage", "name", s.name)
 		span := r.tl.Begin(s.name, 0)
 		calls := r.calls() - r.counted
 		err := s.run()

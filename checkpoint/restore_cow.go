@@ -125,23 +125,20 @@ func (t *task) keptOf(i int) *kept {
 }
 
 // missing calls fn with those parts of a run of pages that are not already there: shared with the parent and kept.
-func (t *task) missing(e *image.PagemapEntry, fn func(start, end uint64) error) error {
+func (t *task) missing(e *image.PagemapEntry, fn func(start, end uint64)) {
 	at, end := e.Start, e.End()
 	if t.shared(e) {
 		i, _ := slices.BinarySearchFunc(t.kept, at, func(k kept, at uint64) int { return cmp.Compare(k.End, at+1) })
 		for ; i < len(t.kept) && t.kept[i].Start < end; i++ {
 			if k := t.kept[i]; k.Start > at {
-				if err := fn(at, k.Start); err != nil {
-					return err
-				}
+				fn(at, k.Start)
 			}
 			at = t.kept[i].End
 		}
 	}
-	if at >= end {
-		return nil
+	if at < end {
+		fn(at, end)
 	}
-	return fn(at, end)
 }
 
 // dropStale takes those pages of the parent out of what a process keeps that it has not: it never had them, or gave them back.

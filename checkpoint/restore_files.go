@@ -59,6 +59,7 @@ func (r *restorer) handOut(t *task, c *calls, uses map[uint32]int) error {
 		last[e.ID] = i
 	}
 	plugs := c.plug(t.table)
+	r.log.Debug("descriptors", "pid", t.pid, "count", len(t.table))
 	table := t.table
 	if r.ahead != nil && r.ahead.t == t {
 		table = table[:r.ahead.from]

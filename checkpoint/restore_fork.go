@@ -198,6 +198,7 @@ func (m *midwife) fork(by *inject.Session, births []birth) error {
 
 // born keeps a new task.
 func (m *midwife) born(by *inject.Session, st birth, tid int) error {
+	m.r.log.Debug("born", "pid", tid, "by", by.T.Tid, "helper", m.r.byPid[st.pid] == nil)
 	s, err := by.Child(tid)
 	if st.pid >= 0 && m.r.byPid[st.pid] != nil || err != nil {
 		m.r.born = append(m.r.born, tid)

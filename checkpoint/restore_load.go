@@ -140,11 +140,14 @@ func (r *restorer) load() error {
 	}
 	for _, t := range r.tasks {
 		if t.dead {
+			r.log.Debug("process", "pid", t.pid, "comm", t.comm(), "ppid", t.ppid, "session", t.sid, "group", t.pgid, "exit status", t.core.Tc.GetExitCode())
 			continue
 		}
 		if err := r.files.AddTable(t.files); err != nil {
 			return err
 		}
+		r.log.Debug("process", "pid", t.pid, "comm", t.comm(), "ppid", t.ppid, "session", t.sid, "group", t.pgid,
+			"threads", len(t.threads), "maps", len(t.mm.Vmas), "descriptors", t.files.Len())
 	}
 	if err := r.loadSeccomp(); err != nil {
 		return err

@@ -95,23 +95,27 @@ func (l *readList) add(e *image.PagemapEntry, start, end uint64) {
 	}
 }
 
+// reads lists what has to be read for a process.
+func (t *task) reads() *readList {
+	l := &readList{}
+	skip := t.kernelRanges()
+	for i := range t.pagemap.Entries {
+		e := &t.pagemap.Entries[i]
+		if e.Offset != image.NoData && !skip(e.Start) {
+			t.missing(e, func(start, end uint64) { l.add(e, start, end) })
+		}
+	}
+	return l
+}
+
 // readPages fills the maps of one process. The last part may still be in the batch when it returns.
 func (r *restorer) readPages(t *task, c *calls) error {
 	if t.pagemap == nil || t.filled {
 		return nil
 	}
 	t.filled = true
-	var l readList
-	skip := t.kernelRanges()
-	for i := range t.pagemap.Entries {
-		e := &t.pagemap.Entries[i]
-		if e.Offset == image.NoData || skip(e.Start) {
-			continue
-		}
-		if err := t.missing(e, func(start, end uint64) error { l.add(e, start, end); return nil }); err != nil {
-			return err
-		}
-	}
+	l := t.reads()
+	r.log.Debug("pages to read", "pid", t.pid, "bytes", l.size, "reads", len(l.reads))
 	p := &pageReader{r: r, t: t, c: c, files: map[pageSource]*pagesFile{}}
 	defer p.close()
 	for i := range l.reads {
@@ -120,15 +124,15 @@ func (r *restorer) readPages(t *task, c *calls) error {
 		}
 	}
 	if l.size >= assistMin && runtime.GOMAXPROCS(0) > 1 {
-		stop := p.assist(&l)
-		err := p.readAll(&l)
+		stop := p.assist(l)
+		err := p.readAll(l)
 		if aerr := stop(); err == nil {
 			err = aerr
 		}
 		if err != nil {
 			return err
 		}
-	} else if err := p.readAll(&l); err != nil {
+	} else if err := p.readAll(l); err != nil {
 		return err
 	}
 	for _, f := range p.files {

@@ -137,7 +137,9 @@ func (r *restorer) systemCall(t *task) (uint64, error) {
 	return 0, last
 }
 
-// letGo detaches from all threads; stopped tasks stay stopped.
+// letGo detaches from all threads; stopped tasks stay stopped. Before the first runs none is to end with the engine any more: the kernel
+// lets those go that the engine, should it die on the way, has not come to. So there is no moment, but for the microseconds of that
+// first round, that leaves a part of the tree.
 func (r *restorer) letGo() error {
 	for _, t := range r.tasks {
 		if t.dead || !t.stopped && !r.opts.LeaveStopped {
@@ -149,6 +151,16 @@ func (r *restorer) letGo() error {
 		}
 		if err := unix.Kill(t.pid, sig); err != nil {
 			return fmt.Errorf("%v: stopping it again: %w", t, err)
+		}
+	}
+	for _, t := range r.tasks {
+		for _, th := range t.threads {
+			if t.dead {
+				continue
+			}
+			if err := th.t.SetOptions(0); err != nil {
+				return fmt.Errorf("%v: letting thread %d go: %w", t, th.tid, err)
+			}
 		}
 	}
 	var first error

@@ -3,18 +3,21 @@
 package fds
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"slices"
 	"strconv"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
-	"github.com/trapline/trapline/checkpoint/image"
-	"github.com/trapline/trapline/checkpoint/procfs"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/trapline/trapline/checkpoint/image"
+	"github.com/trapline/trapline/checkpoint/procfs"
 )
 
 // Collector reads the descriptors of a tree and writes their images. It is for one goroutine. Its methods leave the
@@ -35,6 +38,7 @@ type Collector struct {
 	pidfds  map[*Task]int
 	held    []int // duplicates to close at the end
 	undo    []func()
+	verbose bool // opts.Log wants every descriptor
 }
 
 // tableIndex is a table that has been collected: the file of each number, and the numbers in order.
@@ -68,6 +72,7 @@ func NewCollector(w *image.Writer, o *Options) *Collector {
 	}
 	if o != nil {
 		c.opts = *o
+		c.verbose = w != nil && o.Log != nil && o.Log.Enabled(context.Background(), slog.LevelDebug)
 	}
 	return c
 }
@@ -104,7 +109,8 @@ func (c *Collector) Collect(t *Task) (uint32, error) {
 	next, stop := readAhead(t, numbers)
 	defer stop()
 	for _, n := range numbers {
-		e, err := c.descriptor(t, n, next())
+		seen := next()
+		e, err := c.descriptor(t, n, seen)
 		if err != nil {
 			if c.w == nil && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EBADF)) {
 				continue // Precheck of a running task: closed since it was listed
@@ -112,6 +118,9 @@ func (c *Collector) Collect(t *Task) (uint32, error) {
 			return 0, err
 		}
 		if e != nil {
+			if c.verbose {
+				c.opts.Log.Debug("descriptor", "pid", t.Pid, "fd", n, "is", seen.link, "kind", e.GetType(), "file", e.GetId())
+			}
 			table = append(table, e)
 			index.ids[e.GetFd()] = e.GetId()
 			index.order = append(index.order, e.GetFd())

@@ -29,6 +29,9 @@ type Table struct {
 	types   []fdinfo.FdTypes // of the files, as fdinfo-ID.img says
 }
 
+// Len is the number of descriptors.
+func (t *Table) Len() int { return len(t.entries) }
+
 func tableName(id uint32) string { return "fdinfo-" + strconv.FormatUint(uint64(id), 10) + ".img" }
 
 // ReadTable reads a table, for [Set.AddTable]. One without an image is empty.
