@@ -91,7 +91,7 @@ func (d *dumper) askThread(t *target, th *targetThread) error {
 		return err
 	}
 	if n == len(d.fpuBuf) {
-		return fmt.Errorf("extended registers of more than %d bytes: %w", n, ErrNotSupported)
+		return refuse("its extended registers take more than %d bytes, for which images have no room; run the program without what uses them (AMX, AVX-512)", n)
 	}
 	th.fpu = append(th.fpu, d.fpuBuf[:n]...)
 	if th.mask, err = th.tracee.SigMask(); err != nil {

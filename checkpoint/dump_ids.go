@@ -4,6 +4,7 @@ package checkpoint
 
 import (
 	"fmt"
+	"slices"
 
 	criu_core "github.com/checkpoint-restore/go-criu/v8/crit/images/criu-core"
 	"google.golang.org/protobuf/proto"
@@ -29,9 +30,41 @@ type objectIDs struct {
 	filesOwner             *target // the task with the same descriptors whose table is written
 }
 
+// sharers finds who has the same object of one kind among the tasks seen so far. kcmp orders objects, so a sorted list will do.
+type sharers struct {
+	kind   uintptr
+	sorted []*target
+}
+
+// first returns the task that was the first with the object of t: t itself if it is new.
+func (s *sharers) first(t *target) (*target, error) {
+	var failed error
+	i, found := slices.BinarySearchFunc(s.sorted, t, func(o, t *target) int {
+		order, err := kcmp(o.pid, t.pid, s.kind)
+		if err != nil {
+			failed = fmt.Errorf("kcmp with pid %d: %w", o.pid, err)
+		}
+		switch order {
+		case 0:
+			return 0
+		case 1:
+			return -1
+		}
+		return 1
+	})
+	switch {
+	case failed != nil:
+		return nil, failed
+	case found:
+		return s.sorted[i], nil
+	}
+	s.sorted = slices.Insert(s.sorted, i, t)
+	return t, nil
+}
+
 // collectIDs finds out which tasks share what.
 func (d *dumper) collectIDs() error {
-	var live []*target
+	vm, files, fs, sighand := sharers{kind: kcmpVM}, sharers{kind: kcmpFiles}, sharers{kind: kcmpFS}, sharers{kind: kcmpSighand}
 	next := uint32(2)
 	for _, t := range d.tasks {
 		if t.dead() {
@@ -39,30 +72,27 @@ func (d *dumper) collectIDs() error {
 		}
 		t.ids = objectIDs{vm: next, fs: next, sighand: next}
 		next++
-		for _, o := range live {
-			// Sharing without CLONE_THREAD is rare, so all against all costs little; a common ancestor within the
-			// tree is what it takes.
-			same, err := kcmp(o.pid, t.pid, kcmpVM)
+		for _, share := range []struct {
+			of   *sharers
+			with func(o *target) error
+		}{
+			{&vm, func(o *target) error {
+				return refuse("shares its memory with pid %d (vfork, or clone with CLONE_VM but not CLONE_THREAD); dump when the vfork is over, or let the program use threads", o.pid)
+			}},
+			{&sighand, func(o *target) error {
+				return refuse("shares its signal actions with pid %d (clone with CLONE_SIGHAND); let the program use threads, or processes of their own", o.pid)
+			}},
+			{&files, func(o *target) error { t.ids.filesOwner = o; return nil }},
+			{&fs, func(o *target) error { t.ids.fs = o.ids.fs; return nil }},
+		} {
+			o, err := share.of.first(t)
+			if err == nil && o != t {
+				err = share.with(o)
+			}
 			if err != nil {
-				return t.errorf(fmt.Errorf("kcmp with pid %d: %w", o.pid, err))
-			}
-			if same == 0 {
-				return t.errorf(fmt.Errorf("shares its memory with pid %d (vfork, or clone with CLONE_VM but not CLONE_THREAD), which can't be carried: %w", o.pid, ErrNotSupported))
-			}
-			if same, err = kcmp(o.pid, t.pid, kcmpFiles); err == nil && same == 0 && t.ids.filesOwner == nil {
-				t.ids.filesOwner = o
-				if o.ids.filesOwner != nil {
-					t.ids.filesOwner = o.ids.filesOwner
-				}
-			}
-			if same, err = kcmp(o.pid, t.pid, kcmpFS); err == nil && same == 0 {
-				t.ids.fs = o.ids.fs
-			}
-			if same, err = kcmp(o.pid, t.pid, kcmpSighand); err == nil && same == 0 {
-				return t.errorf(fmt.Errorf("shares its signal actions with pid %d (clone with CLONE_SIGHAND), which can't be carried: %w", o.pid, ErrNotSupported))
+				return t.errorf(err)
 			}
 		}
-		live = append(live, t)
 	}
 	return nil
 }

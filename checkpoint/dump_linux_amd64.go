@@ -29,7 +29,7 @@ func archTypes() []proto.Message {
 func regsSupported(r *inject.Regs) error {
 	const user32 = 0x23 // __USER32_CS
 	if r.Cs == user32 {
-		return fmt.Errorf("runs 32-bit code, which is not carried: %w", ErrNotSupported)
+		return refuse("runs 32-bit code; only 64-bit programs can be carried")
 	}
 	return nil
 }

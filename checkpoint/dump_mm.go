@@ -3,7 +3,6 @@
 package checkpoint
 
 import (
-	"fmt"
 	"math/bits"
 	"strconv"
 
@@ -58,7 +57,7 @@ func vmaEntries(vmas []procfs.VMA, ids []uint64) ([]*vma.VmaEntry, error) {
 		v, f, e := &vmas[i], &vals[i], &all[i]
 		var ok bool
 		if f.status, ok = vmaStatus(v); !ok {
-			return nil, fmt.Errorf("mapping %x-%x (%s %s) can't be dumped: %w", v.Start, v.End, v.Kind, v.Path, ErrNotSupported)
+			return nil, refuse("mapping %x-%x (%s %s) can't be carried; let the program unmap it first", v.Start, v.End, v.Kind, v.Path)
 		}
 		// CRIU knows the vvar pages as one mapping, as they were before Linux 6.13.
 		if v.Kind == procfs.KindVVarVClock && len(list) > 0 && list[len(list)-1].GetEnd() == v.Start && list[len(list)-1].GetStatus()&image.VMAVVAR != 0 {

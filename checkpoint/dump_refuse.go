@@ -19,7 +19,7 @@ func (d *dumper) refuseOptions() error {
 	case d.opts.TCPEstablished:
 		return refuse("--tcp-established: carrying TCP connections over is not there yet; --tcp-close records them as closed")
 	case d.opts.TrackMem, d.opts.PrevImagesDir != "":
-		return fmt.Errorf("--track-mem and --prev-images-dir: incremental dumps are not there yet: %w", ErrNotSupported)
+		return refuse("--track-mem and --prev-images-dir: incremental dumps are not there yet; dump without them")
 	}
 	if err := checkWorkDir(d.opts.WorkDir); err != nil {
 		return err

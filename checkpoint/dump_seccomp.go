@@ -55,7 +55,7 @@ func (d *dumper) dumpFilters(t *target, th *targetThread) error {
 		th.filter = at
 	}
 	if th.filter < 0 {
-		return fmt.Errorf("thread %d has seccomp filters that can't be read (not classic BPF?): %w", th.tid, ErrNotSupported)
+		return refuse("thread %d has seccomp filters that can't be read back (not classic BPF?); run the program without them", th.tid)
 	}
 	return nil
 }

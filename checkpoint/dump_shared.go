@@ -75,7 +75,7 @@ func (d *dumper) dumpSharedObject(s stage.Span, id uint64, o *dumpedObject) (err
 	err = memory.CopyObject(obj, int64(o.limit), out, func(start, end uint64) error {
 		n := (end - start) / memory.PageSize
 		if n > maxEntryPages {
-			return fmt.Errorf("%d pages in a row: %w", n, ErrNotSupported)
+			return refuse("shared memory of %d pages in a row, more than an image can say; let the program divide it", n)
 		}
 		list = append(list, &pagemap.PagemapEntry{
 			Vaddr: proto.Uint64(start), CompatNrPages: proto.Uint32(uint32(n)), NrPages: proto.Uint64(n), Flags: proto.Uint32(image.PagePresent),
@@ -105,7 +105,7 @@ func (d *dumper) dumpSysV() error {
 		}
 		i := slices.IndexFunc(segments, func(s procfs.ShmSegment) bool { return uint64(s.ID) == id })
 		if i < 0 {
-			return o.t.errorf(fmt.Errorf("SysV segment %d of mapping %x-%x is not in /proc/sysvipc/shm: %w", id, o.vma.Start, o.vma.End, ErrNotSupported))
+			return o.t.errorf(refuse("SysV segment %d of mapping %x-%x is not in /proc/sysvipc/shm; dump in the IPC namespace of the program", id, o.vma.Start, o.vma.End))
 		}
 		g := &segments[i]
 		list = append(list, &ipc_shm.IpcShmEntry{

@@ -24,7 +24,7 @@ func loadRegisters(t *task, th *thread) error {
 		return fmt.Errorf("no registers: %w", ErrImage)
 	}
 	if ti.Gpregs.GetMode() == core_x86.UserX86RegsMode_COMPAT {
-		return fmt.Errorf("a 32-bit task: %w", ErrNotSupported)
+		return refuse("a 32-bit task; only 64-bit programs can be restored")
 	}
 	if ti.Fpregs != nil {
 		fp, err := cpu.DecodeFP(ti.Fpregs)
@@ -33,8 +33,8 @@ func loadRegisters(t *task, th *thread) error {
 		}
 		if cpu.Lossy(fp) {
 			if own := t.extra.thread(th.tid); own == nil || len(own.XState) == 0 {
-				return fmt.Errorf("its register state has components (%#x) such as AMX tiles, which CRIU's images have no field for: %w",
-					cpu.XStateBV(fp), ErrNotSupported)
+				return refuse("its register state has components (%#x) such as AMX tiles, which CRIU's images have no field for; dump it with Trapline",
+					cpu.XStateBV(fp))
 			}
 		}
 		th.fp = fp

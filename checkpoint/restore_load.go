@@ -168,9 +168,9 @@ func (r *restorer) load() error {
 func (r *restorer) refuseOptions() error {
 	switch {
 	case r.opts.Sibling:
-		return fmt.Errorf("--restore-sibling: %w yet: restore with --restore-detached, or let the engine's child be the tree's root", ErrNotSupported)
+		return refuse("--restore-sibling is not there yet; restore with --restore-detached, or let the engine's child be the tree's root")
 	case r.opts.TCPEstablished && !r.opts.TCPClose:
-		return fmt.Errorf("--tcp-established: %w yet: dump and restore with --tcp-close", ErrNotSupported)
+		return refuse("--tcp-established: carrying TCP connections over is not there yet; dump and restore with --tcp-close")
 	}
 	if err := checkWorkDir(r.opts.WorkDir); err != nil {
 		return err
@@ -200,7 +200,7 @@ func (r *restorer) loadTask(t *task) (err error) {
 		return fmt.Errorf("%v: unknown state %d: %w", t, t.core.Tc.GetTaskState(), ErrImage)
 	}
 	if t.core.GetMtype() != coreMarch {
-		return fmt.Errorf("%v: its registers are those of %v, which this machine is not: %w", t, t.core.GetMtype(), ErrNotSupported)
+		return refuse("%v: its registers are those of %v; restore it on such a machine", t, t.core.GetMtype())
 	}
 	if len(t.threads) == 0 || t.threads[0].tid != t.pid {
 		return fmt.Errorf("%v: the first of its threads is not its leader: %w", t, ErrImage)

@@ -110,7 +110,7 @@ func (r *restorer) placeVDSO(t *task, c *calls) error {
 	}
 	have := old["[vdso]"]
 	if vdso.End-vdso.Start != have.End-have.Start {
-		return fmt.Errorf("its vDSO has %d bytes, this kernel's has %d: restoring on another kernel is %w yet", vdso.End-vdso.Start, have.End-have.Start, ErrNotSupported)
+		return refuse("its vDSO has %d bytes, this kernel's has %d; restore on the kernel of the dump", vdso.End-vdso.Start, have.End-have.Start)
 	}
 	// all three keep their distances; [vvar_vclock] is part of [vvar] in images of kernels before 6.13
 	shift := vdso.Start - have.Start
@@ -121,7 +121,7 @@ func (r *restorer) placeVDSO(t *task, c *calls) error {
 		}
 	}
 	if lo+shift != first || have.End+shift != last {
-		return fmt.Errorf("its vDSO and vvar lie at %#x-%#x, this kernel's would at %#x-%#x: restoring on another kernel is %w yet", first, last, lo+shift, have.End+shift, ErrNotSupported)
+		return refuse("its vDSO and vvar lie at %#x-%#x, this kernel's would at %#x-%#x; restore on the kernel of the dump", first, last, lo+shift, have.End+shift)
 	}
 	defer func() {
 		for _, n := range kernelMaps {

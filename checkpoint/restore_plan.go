@@ -152,7 +152,7 @@ func (p *planner) orphans() error {
 				p.later = append(p.later, c) // its leader is not born yet
 				continue
 			}
-			return fmt.Errorf("pid %d: its session %d is led by a task that is no descendant of its parent %d: %w", c.pid, c.sid, c.ppid, ErrNotSupported)
+			return refuse("pid %d: its session %d is led by a task that is no descendant of its parent %d; dump a tree that has all of the session", c.pid, c.sid, c.ppid)
 		}
 		// the leader is dead: a helper with its id leads the session and makes the members
 		p.do(birthFork, c.ppid, c.sid)

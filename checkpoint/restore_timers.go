@@ -145,5 +145,5 @@ func (r *restorer) createTimer(t *task, e *timer.PosixTimerEntry, byID bool) err
 			return err
 		}
 	}
-	return fmt.Errorf("not reached by %d attempts: %w: needs Linux 6.15", maxTimerTries, ErrNotSupported)
+	return refuse("the id is not reached by %d attempts; restore on Linux 6.15 or later, which takes ids", maxTimerTries)
 }
