@@ -3,11 +3,8 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
 	"syscall"
 
 	"github.com/trapline/trapline/checkpoint"
@@ -20,7 +17,7 @@ func (a *app) dump(s *settings) int {
 		return a.fail("dump", usagef("pid not specified: which tree? (--tree PID)"))
 	}
 	checkpoint.Warm()
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := interruptible()
 	defer stop()
 	log, err := a.begin(s)
 	if err != nil {
@@ -80,17 +77,11 @@ func (a *app) preDump(s *settings) int {
 
 // begin does what comes before every command: close what is to be closed, open the log.
 func (a *app) begin(s *settings) (*logging, error) {
-	survivePipes()
 	if err := s.closeAll(); err != nil {
 		return nil, err
 	}
 	return openLog(s, a.stderr)
 }
-
-// survivePipes keeps a reader of standard output or error that goes away from ending the program in the middle of its
-// work: the runtime would raise SIGPIPE. Writes fail then, which nothing depends on. A handler, as opposed to SIG_IGN,
-// is not passed on to action scripts and restored programs.
-func survivePipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // failLogged tells the log and the user about an error, each once, and --json.
 func (a *app) failLogged(what string, s *settings, log *logging, err error, last string) int {

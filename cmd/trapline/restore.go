@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -22,7 +21,7 @@ func (a *app) restore(s *settings, command []string) int {
 		return a.fail("restore", err)
 	}
 	go image.Warm() // while the other CPU is idle
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := interruptible()
 	defer stop()
 	log, err := a.begin(s)
 	if err != nil {
