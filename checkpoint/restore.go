@@ -104,6 +104,9 @@ func restore(ctx context.Context, opts *RestoreOptions) (_ *RestoreResult, err e
 			return nil, fmt.Errorf("restore: %w", err)
 		}
 		r.log.Debug("stage", "name", s.name)
+		if s.name == stage.Pages { // the engine has the least to do in it
+			go image.WarmStats(r.tl.Report())
+		}
 		span := r.tl.Begin(s.name, 0)
 		calls := r.calls() - r.counted
 		err := s.run()
