@@ -32,7 +32,6 @@ func isStats(name string) bool {
 // WarmStats makes ready what the first writing of statistics takes most of its time for. stages is of the type that will be written.
 func WarmStats(stages any) { _, _, _ = statsFiles(&stats.StatsEntry{}, stages) }
 
-
 // statsFiles gives the two files of a dump, or of a restore.
 func statsFiles(e *stats.StatsEntry, stages any) (names [2]string, data [2][]byte, err error) {
 	names = [2]string{StatsRestore, StagesRestore}
