@@ -4,7 +4,6 @@ package checkpoint
 
 import (
 	"encoding/binary"
-	"fmt"
 	"os"
 	"runtime"
 	"sync"
@@ -68,10 +67,10 @@ func (l *readList) last() (r pageRead, ok bool) {
 	return r, true
 }
 
-func (l *readList) clear() {
+func (l *readList) giveBack(r pageRead) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.reads = nil
+	l.reads = append(l.reads, r)
 }
 
 // add adds a part of a run. What is next to each other in the file is read at once.
@@ -123,16 +122,16 @@ func (r *restorer) readPages(t *task, c *calls) error {
 			return err
 		}
 	}
+	stop := func() {}
 	if l.size >= assistMin && runtime.GOMAXPROCS(0) > 1 {
-		stop := p.assist(l)
-		err := p.readAll(l)
-		if aerr := stop(); err == nil {
-			err = aerr
-		}
-		if err != nil {
-			return err
-		}
-	} else if err := p.readAll(l); err != nil {
+		stop = p.assist(l)
+	}
+	err := p.readAll(l)
+	stop()
+	if err == nil {
+		err = p.readAll(l) // what the engine could not
+	}
+	if err != nil {
 		return err
 	}
 	for _, f := range p.files {
@@ -230,28 +229,29 @@ func (p *pageReader) count() {
 const assistBuffer = 256 << 10
 
 // assist lets the engine read from the end of the list while the process reads from the beginning: most of the time goes to faults, and two
-// CPUs take them faster than one. The list is done when stop returns.
-func (p *pageReader) assist(l *readList) (stop func() error) {
-	done := make(chan error, 1)
+// CPUs take them faster than one. What it can't write it leaves in the list. It is done when stop returns.
+func (p *pageReader) assist(l *readList) (stop func()) {
+	var stopped atomic.Bool
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		buf := make([]byte, assistBuffer)
-		for {
+		for !stopped.Load() {
 			rd, ok := l.last()
 			if !ok {
-				done <- nil
 				return
 			}
 			if err := p.copy(&rd, buf); err != nil {
-				l.clear()
-				done <- err
+				p.r.log.Debug("the process reads all of its pages itself", "pid", p.t.pid, "why", err)
+				l.giveBack(rd)
 				return
 			}
 			p.assisted.Add(rd.size)
 		}
 	}()
-	return func() error {
-		l.clear() // nothing is left, or the process has failed
-		return <-done
+	return func() {
+		stopped.Store(true) // nothing is left, or the process has failed
+		<-done
 	}
 }
 
@@ -262,10 +262,10 @@ func (p *pageReader) copy(rd *pageRead, buf []byte) error {
 		for a := m.Start; a < m.End; {
 			b := buf[:min(uint64(len(buf)), m.End-a)]
 			if _, err := f.ReadAt(b, at); err != nil {
-				return fmt.Errorf("reading pages: %s at %d: %w", f.Name(), at, err)
+				return err
 			}
 			if err := p.t.s.WriteMem(a, b); err != nil {
-				return fmt.Errorf("reading pages: %w", err)
+				return err
 			}
 			a += uint64(len(b))
 			at += int64(len(b))
