@@ -136,8 +136,8 @@ func (r *report) markdown() string {
 Made by `+"`make bench BENCH=%s RUNS=%d WRITE=1`"+` on %s: %s, %d CPUs, %d MiB, Linux %s.
 
 Medians of %d runs after %d that did not count. The engines take turns on the same machine in one run; compare ratios, not figures of
-different days. Each run starts a new target in a PID and mount namespace of its own, free memory touched right before each operation and everything in a tmpfs;
-dumps it (the target ends), restores it detached, and has the restored target check itself.
+different days. Each run starts a new target in a PID and mount namespace of its own, free memory touched right before
+each operation and everything in a tmpfs; dumps it (the target ends), restores it detached, and has the restored target check itself.
 
 - **criu**: CRIU 4.1.1 as it comes. **criu-nobp**: the same with `+"`CRIU_FAULT=130`"+` in its environment, which spares it the hardware
   breakpoints that cost it some 10 ms a run in a virtual machine. Both find their cache of kernel features in /run after the first run.
@@ -155,6 +155,9 @@ dumps it (the target ends), restores it detached, and has the restored target ch
 			fmt.Fprintf(&out, "| %s | %s |\n", row.long, strings.Join(r.cells(row, m), " | "))
 		}
 		out.WriteByte('\n')
+	}
+	if goals := strings.TrimSpace(r.summary()); goals != "" {
+		fmt.Fprintf(&out, "## Goals\n\n- %s\n\nWhere the rest of the time goes: [design.md](design.md#speed).\n", strings.ReplaceAll(goals, "\n", "\n- "))
 	}
 	return strings.TrimRight(out.String(), "\n") + "\n"
 }
