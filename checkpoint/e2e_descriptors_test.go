@@ -40,6 +40,7 @@ var descriptorScenarios = []scenario{
 	fd("unix", "dgram"),
 	fd("unix", "seqpacket"),
 	fd("unix", "rights"),
+	fd("in_flight", "many"),
 	fd("unix", "listen"),
 	fd("unix", "abstract"),
 	fd("unix", "bound"),

@@ -35,6 +35,8 @@ var memoryScenarios = []scenario{
 	{name: "memory/copy_on_write", prog: "mem_cow", images: smallImages(40 << 20), known: map[string]string{
 		"criu-*": "CRIU writes a page that several processes share copy-on-write once for each",
 	}},
+	{name: "memory/copy_on_write_deep", prog: "mem_cow_deep"},
+	{name: "memory/neighbours", prog: "mem_neighbours"},
 	{name: "memory/vdso", prog: "mem_vdso", short: true},
 	{name: "memory/huge_pages", prog: "mem_misc", args: []string{"thp"}},
 	{name: "memory/paged_out", prog: "mem_misc", args: []string{"swap"}},

@@ -179,8 +179,8 @@ func (r *restorer) close(failed error) error {
 		r.kill()
 	}
 	r.endNursery()
-	if r.ahead != nil {
-		_ = r.ahead.wait()
+	if r.ahead != nil && r.ahead.done != nil {
+		<-r.ahead.done
 	}
 	for _, ch := range r.channels {
 		ch.Close()

@@ -20,8 +20,9 @@ type ahead struct {
 	from    int // which part of the table: from here to the end
 	entries []fds.Entry
 	channel *inject.Channel
-	done    chan struct{}
-	err     error // valid when done is closed
+	done    chan struct{} // nil: not begun
+	sent    int           // how many of entries; valid when done is closed, like
+	err     error         // why not all
 }
 
 // aheadMin is the smallest number of files that is worth a thread. There are at most as many as messages can be under way.
@@ -30,8 +31,7 @@ const (
 	aheadMax = messagesAtOnce * handOutChunk
 )
 
-// planAhead finds the part of a table that can be opened without looking left or right: files with a path that are nowhere else. It is nil if
-// there are too few.
+// planAhead finds the part of a table that can be opened by itself: files with a path that are nowhere else. It is nil if there are too few.
 func (r *restorer) planAhead() (*ahead, error) {
 	uses := map[uint32]int{}
 	done := map[uint32]bool{}
@@ -70,28 +70,46 @@ func (r *restorer) planAhead() (*ahead, error) {
 	return &ahead{t: largest, from: from, entries: table[from:]}, nil
 }
 
-func (a *ahead) start(files *fds.Set, channel *inject.Channel) {
-	ids := make([]uint32, len(a.entries))
-	for i, e := range a.entries {
-		ids[i] = e.ID
+// startAhead begins with it, once.
+func (r *restorer) startAhead() {
+	if r.ahead != nil && r.ahead.done == nil {
+		r.ahead.start(r.files, r.channels[channelsAtOnce])
 	}
-	files.Reserve(ids)
+}
+
+func (a *ahead) start(files *fds.Set, channel *inject.Channel) {
 	a.channel, a.done = channel, make(chan struct{})
 	go func() {
 		defer close(a.done)
-		runtime.LockOSThread() // and never unlocked: the thread ends with its table
-		if a.err = unix.Unshare(unix.CLONE_FILES); a.err != nil {
-			a.err = fmt.Errorf("a table of descriptors for opening files: %w", a.err)
-			return
-		}
-		// The program's first thread can't end, and would keep what was open.
-		defer func() { _, _, _ = unix.RawSyscall(unix.SYS_CLOSE_RANGE, 0, uintptr(^uint32(0)), 0) }()
-		for chunk := range slices.Chunk(a.entries, handOutChunk) {
-			if a.err = sendPlain(files, channel, chunk); a.err != nil {
+		onOtherThread(func() {
+			if a.err = unix.Unshare(unix.CLONE_FILES); a.err != nil {
 				return
 			}
-		}
+			for chunk := range slices.Chunk(a.entries, handOutChunk) {
+				if a.err = sendPlain(files, channel, chunk); a.err != nil {
+					return
+				}
+				a.sent += len(chunk)
+			}
+		})
 	}()
+}
+
+// onOtherThread runs fn on an OS thread that ends with it, so never on the program's first one: that can't end, and what it has is what
+// /proc/self shows.
+func onOtherThread(fn func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		fn() // never unlocked
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		onOtherThread(fn)
+	}()
+	<-done
+	runtime.UnlockOSThread()
 }
 
 // sendPlain opens files and sends their descriptors in one message.
@@ -112,24 +130,22 @@ func sendPlain(files *fds.Set, channel *inject.Channel, chunk []fds.Entry) error
 	return channel.Send(own)
 }
 
-func (a *ahead) wait() error {
+// receiveAhead adds the receipt of what was opened ahead for a process, and returns how many that are. What could not be opened so early
+// may be there when its turn comes, and if not the error is better then.
+func (r *restorer) receiveAhead(c *calls) (int, error) {
+	a := r.ahead
 	<-a.done
-	return a.err
-}
-
-// receiveAhead adds the receipt of what was opened ahead for a process.
-func (r *restorer) receiveAhead(t *task, c *calls) error {
-	if err := r.ahead.wait(); err != nil {
-		return err
+	if a.err != nil {
+		r.log.Debug("files are not opened ahead", "pid", a.t.pid, "from fd", a.entries[a.sent].FD, "why", a.err)
 	}
-	for chunk := range slices.Chunk(r.ahead.entries, handOutChunk) {
+	for chunk := range slices.Chunk(a.entries[:a.sent], handOutChunk) {
 		if err := c.room(handOutRoom); err != nil {
-			return err
+			return 0, err
 		}
 		cloexec := allCloseOnExec(chunk)
-		c.place(chunk, c.receive(r.ahead.channel, len(chunk), cloexec), cloexec)
+		c.place(chunk, c.receive(a.channel, len(chunk), cloexec), cloexec)
 	}
-	return nil
+	return a.sent, nil
 }
 
 func allCloseOnExec(chunk []fds.Entry) bool {

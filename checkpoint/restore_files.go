@@ -54,52 +54,63 @@ const (
 
 // handOut gives a process its descriptors at their numbers. uses counts the tables that each open file is still to go to.
 func (r *restorer) handOut(t *task, c *calls, uses map[uint32]int) error {
-	last := make(map[uint32]int, len(t.table)) // where in the table an open file is for the last time
-	for i, e := range t.table {
-		last[e.ID] = i
+	r.log.Debug("descriptors", "pid", t.pid, "count", len(t.table))
+	left := make(map[uint32]int, len(t.table)) // how many descriptors of this table an open file is still to get
+	for _, e := range t.table {
+		left[e.ID]++
+	}
+	release := func(id uint32) {
+		if left[id]--; left[id] > 0 {
+			return
+		}
+		if uses[id]--; uses[id] == 0 {
+			r.files.Release(id)
+		}
 	}
 	plugs := c.plug(t.table)
-	r.log.Debug("descriptors", "pid", t.pid, "count", len(t.table))
-	table := t.table
+	rest := t.table
 	if r.ahead != nil && r.ahead.t == t {
-		table = table[:r.ahead.from]
+		if err := r.open(c, t.table[:r.ahead.from], release); err != nil {
+			return err
+		}
+		n, err := r.receiveAhead(c)
+		if err != nil {
+			return err
+		}
+		rest = t.table[r.ahead.from+n:]
 	}
-	at := 0
+	if err := r.open(c, rest, release); err != nil {
+		return err
+	}
+	c.giveBack(plugs...)
+	return nil
+}
+
+// open opens files of a table and sends them. release is told each that has been sent.
+func (r *restorer) open(c *calls, table []fds.Entry, release func(id uint32)) error {
 	for chunk := range slices.Chunk(table, handOutChunk) {
 		own := make([]int, len(chunk))
-		allCloexec := allCloseOnExec(chunk)
 		for i, e := range chunk {
 			var err error
 			if own[i], err = r.files.Open(e.ID); err != nil {
 				return fmt.Errorf("fd %d: %w", e.FD, err)
 			}
 		}
-		got, err := c.pass(own, allCloexec)
+		cloexec := allCloseOnExec(chunk)
+		got, err := c.pass(own, cloexec)
 		if err != nil {
 			return err
 		}
-		c.place(chunk, got, allCloexec)
-		for i, e := range chunk {
-			if last[e.ID] != at+i {
-				continue
-			}
-			if uses[e.ID]--; uses[e.ID] == 0 {
-				r.files.Release(e.ID)
-			}
+		c.place(chunk, got, cloexec)
+		for _, e := range chunk {
+			release(e.ID)
 		}
-		at += len(chunk)
 		if len(c.lent) >= messagesAtOnce || c.Room() < handOutRoom {
 			if err := c.run(); err != nil {
 				return err
 			}
 		}
 	}
-	if len(table) < len(t.table) {
-		if err := r.receiveAhead(t, c); err != nil {
-			return err
-		}
-	}
-	c.giveBack(plugs...)
 	return nil
 }
 

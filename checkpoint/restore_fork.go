@@ -59,6 +59,9 @@ func (r *restorer) fork() error {
 	if err := r.spawn(); err != nil {
 		return err
 	}
+	if r.opts.Hook == nil { // else what is to be opened may be the work of a script
+		r.startAhead()
+	}
 	plan := make([]*planned, len(r.tasks))
 	for i, t := range r.tasks {
 		plan[i] = &t.planned
@@ -94,7 +97,11 @@ func (r *restorer) fork() error {
 	if err := r.hook(ActionSetupNamespaces, root.pid); err != nil {
 		return err
 	}
-	return r.hook(ActionPostSetupNamespaces, root.pid)
+	if err := r.hook(ActionPostSetupNamespaces, root.pid); err != nil {
+		return err
+	}
+	r.startAhead()
+	return nil
 }
 
 // midwife carries the plan of births out.
@@ -365,10 +372,8 @@ func (r *restorer) openChannels() error {
 			at, n = at+n+1, -1
 		}
 	}
-	if r.channels, err = r.nursery.OpenChannels(at, count); err == nil && ahead != nil {
-		r.ahead = ahead
-		ahead.start(r.files, r.channels[channelsAtOnce])
-	}
+	r.channels, err = r.nursery.OpenChannels(at, count)
+	r.ahead = ahead
 	return err
 }
 

@@ -54,6 +54,9 @@ func (r *restorer) mapAll(t *task, c *calls) error {
 			if k.End < v.GetEnd() {
 				c.doAt("growing the map", v.GetStart(), unix.SYS_MREMAP, v.GetStart(), k.End-v.GetStart(), v.GetEnd()-v.GetStart(), 0)
 			}
+			if err := c.more(); err != nil {
+				return err
+			}
 			continue
 		}
 		if v.GetStatus()&image.VMASysVIPC != 0 {
@@ -88,9 +91,13 @@ type mapping struct {
 
 const nothing = ^uint64(0) // as the descriptor of an anonymous map
 
+// joinMax bounds what neighbours are joined to, in bytes: the kernel refuses a single map that is larger than all memory, where it allows
+// its parts one by one (vm.overcommit_memory 0).
+const joinMax = 256 << 20
+
 // joins tells whether n continues m and is anonymous memory of the same kind. A stack grows by itself, huge pages have a size of their own.
 func (m *mapping) joins(n *mapping) bool {
-	return m.start+m.size == n.start && m.fd == nothing && n.fd == nothing && m.prot == n.prot && m.flags == n.flags &&
+	return m.start+m.size == n.start && m.size+n.size <= joinMax && m.fd == nothing && n.fd == nothing && m.prot == n.prot && m.flags == n.flags &&
 		m.flags&(unix.MAP_GROWSDOWN|unix.MAP_HUGETLB|unix.MAP_SHARED) == 0
 }
 

@@ -124,6 +124,10 @@ func (r *restorer) readPages(t *task, c *calls) error {
 	}
 	stop := func() {}
 	if l.size >= assistMin && runtime.GOMAXPROCS(0) > 1 {
+		// The engine must find the maps made: they may still be in the batch.
+		if err := c.run(); err != nil {
+			return err
+		}
 		stop = p.assist(l)
 	}
 	err := p.readAll(l)
@@ -229,7 +233,7 @@ func (p *pageReader) count() {
 const assistBuffer = 256 << 10
 
 // assist lets the engine read from the end of the list while the process reads from the beginning: most of the time goes to faults, and two
-// CPUs take them faster than one. What it can't write it leaves in the list. It is done when stop returns.
+// CPUs take them faster than one. The maps must be made. What it can't write it leaves in the list. It is done when stop returns.
 func (p *pageReader) assist(l *readList) (stop func()) {
 	var stopped atomic.Bool
 	done := make(chan struct{})

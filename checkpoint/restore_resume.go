@@ -4,6 +4,7 @@ package checkpoint
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -158,7 +159,8 @@ func (r *restorer) letGo() error {
 			if t.dead {
 				continue
 			}
-			if err := th.t.SetOptions(0); err != nil {
+			// one that was killed meanwhile, by whomever, has been restored to be killed
+			if err := th.t.SetOptions(0); err != nil && !errors.Is(err, inject.ErrGone) {
 				return fmt.Errorf("%v: letting thread %d go: %w", t, th.tid, err)
 			}
 		}
@@ -170,7 +172,7 @@ func (r *restorer) letGo() error {
 			continue
 		}
 		for k := len(t.threads) - 1; k >= 0; k-- {
-			if err := t.threads[k].t.Detach(0); err != nil && first == nil {
+			if err := t.threads[k].t.Detach(0); err != nil && !errors.Is(err, inject.ErrGone) && first == nil {
 				first = fmt.Errorf("%v: letting thread %d go: %w", t, t.threads[k].tid, err)
 			}
 		}

@@ -8,7 +8,9 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"path"
 	"slices"
+	"strings"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/fdinfo"
 	remap_file_path "github.com/checkpoint-restore/go-criu/v8/crit/images/remap-file-path"
@@ -46,8 +48,9 @@ type Set struct {
 	extra  extra
 	states states
 
-	open    map[uint32]int // id to descriptor of the engine
-	opening map[uint32]bool
+	open     map[uint32]int // id to descriptor of the engine
+	opening  map[uint32]bool
+	inFlight map[uint32]bool // in the queue of a unix socket
 	// released are the files whose descriptor is closed again.
 	released map[uint32]bool
 	mapped   map[mappedKey]int
@@ -82,6 +85,9 @@ func Load(r *image.Reader, o *RestoreOptions) (*Set, error) {
 		return nil
 	}))
 	if err != nil {
+		return nil, err
+	}
+	if s.inFlight, err = queuedFiles(r); err != nil {
 		return nil, err
 	}
 	if err := optional(r.Extra(extraName, &s.extra)); err != nil {
@@ -178,7 +184,7 @@ func (s *Set) Open(id uint32) (int, error) {
 func (s *Set) Release(id uint32) {
 	fd, ok := s.open[id]
 	reg := s.files[id].GetReg()
-	if !ok || reg == nil || reg.GetFlags()&unix.O_ASYNC != 0 || reg.GetFown().GetPid() != 0 || s.opts.FileLocks {
+	if !ok || reg == nil || s.inFlight[id] || reg.GetFlags()&unix.O_ASYNC != 0 || reg.GetFown().GetPid() != 0 || s.opts.FileLocks {
 		return
 	}
 	_ = unix.Close(fd)
@@ -186,21 +192,16 @@ func (s *Set) Release(id uint32) {
 	s.released[id] = true
 }
 
-// Plain tells whether a file depends on nothing but its path, and nothing on it.
+// Plain tells whether a file depends on nothing but its path, and nothing on it but the tables that it is in. What is below /proc may be the
+// tree's own.
 func (s *Set) Plain(id uint32) bool {
 	reg := s.files[id].GetReg()
-	return reg != nil && s.remaps[reg.GetId()] == nil && reg.GetFlags()&unix.O_ASYNC == 0 && reg.GetFown().GetPid() == 0 &&
+	return reg != nil && !s.inFlight[id] && s.remaps[reg.GetId()] == nil && !strings.HasPrefix(path.Clean("/"+reg.GetName()), "/proc/") && reg.GetFlags()&unix.O_ASYNC == 0 && reg.GetFown().GetPid() == 0 &&
 		reg.GetFown().GetSignum() == 0 && !s.opts.FileLocks && len(s.opts.Inherit) == 0
 }
 
-// Reserve gives files that are [Set.Plain] out of the hands of the Set, for OpenPlain.
-func (s *Set) Reserve(ids []uint32) {
-	for _, id := range ids {
-		s.released[id] = true
-	}
-}
-
-// OpenPlain makes the open file of an entry that was reserved. The descriptor is the caller's. Any goroutine may call it, until Close or Abort.
+// OpenPlain makes the open file of an entry that is [Set.Plain], beside the Set. The descriptor is the caller's. Any goroutine may call it, until
+// Close or Abort.
 func (s *Set) OpenPlain(id uint32) (int, error) {
 	reg := s.files[id].GetReg()
 	return s.openRegular(reg, int(reg.GetFlags()))

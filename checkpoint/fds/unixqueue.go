@@ -52,7 +52,7 @@ func scanUnixQueues(c *Collector) (err error) {
 		f.scanned = true
 		err := peekQueue(f, func(p packet) error {
 			if out == nil {
-				if out, err = c.w.Append("sk-queues.img"); err != nil {
+				if out, err = c.w.Append(queuesName); err != nil {
 					return err
 				}
 			}
@@ -263,10 +263,26 @@ func closeAll(list []int) {
 	}
 }
 
+const queuesName = "sk-queues.img"
+
+// queuedFiles are the open files that are on their way through a socket.
+func queuedFiles(r *image.Reader) (map[uint32]bool, error) {
+	ids := map[uint32]bool{}
+	err := optional(r.Each(queuesName, nil, func(m proto.Message, _ io.Reader) error {
+		for _, scm := range m.(*sk_packet.SkPacketEntry).GetScm() {
+			for _, id := range scm.GetRights() {
+				ids[id] = true
+			}
+		}
+		return nil
+	}))
+	return ids, err
+}
+
 // fillUnixQueues puts what the images hold back into the queues. send maps the id of a socket to a descriptor whose
 // messages go there.
 func (s *Set) fillUnixQueues(send func(id uint32) (int, error)) error {
-	const name = "sk-queues.img"
+	const name = queuesName
 	return optional(s.r.Each(name, nil, func(m proto.Message, payload io.Reader) error {
 		e := m.(*sk_packet.SkPacketEntry)
 		if s.files[e.GetIdFor()].GetUsk() == nil {
