@@ -129,7 +129,11 @@ func newDumper(ctx context.Context, pid int, opts *DumpOptions) (*dumper, error)
 		return nil, err
 	}
 	var err error
-	if d.w, err = image.Create(opts.ImagesDir); err != nil {
+	create := image.Create
+	if opts.Overwrite {
+		create = image.CreateAnew
+	}
+	if d.w, err = create(opts.ImagesDir); err != nil {
 		d.root.close()
 		return nil, err
 	}

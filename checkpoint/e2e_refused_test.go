@@ -317,6 +317,27 @@ func TestE2ERestoreErrors(t *testing.T) {
 		}
 		fails(t, tgt, images, "data")
 	})
+	t.Run("pid_of_zombie", func(t *testing.T) { // whose parent, this test, does not wait for it
+		cmd := exec.Command("sleep", "1d")
+		cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}()
+		images, mark := imagesDir(t), t.TempDir()
+		if err := testprog.Trapline().Dump(mark, cmd.Process.Pid, images); err != nil {
+			t.Fatal(err)
+		}
+		_, err := testprog.Trapline().Restore(mark, images)
+		var run *testprog.RunError
+		if !errors.As(err, &run) || run.ExitStatus() != 1 {
+			t.Fatalf("expected a restore that fails, seen %v", err)
+		}
+		mention(t, run.Output+run.Log, fmt.Sprint(cmd.Process.Pid), "zombie", fmt.Sprint(os.Getpid()))
+	})
 	t.Run("pid_in_use", func(t *testing.T) {
 		tgt := testprog.Start(t, mustBuild(t, "tree_children"), nil, nil)
 		tgt.Ready()

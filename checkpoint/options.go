@@ -59,8 +59,11 @@ const DefaultTimeout = 10 * time.Second
 // DumpOptions says how to dump. The zero value of every field is its default; only ImagesDir must be set.
 // Names and meanings are those of criu-dump's flags.
 type DumpOptions struct {
-	// ImagesDir gets the images. It must exist, be writable and hold no complete image.
+	// ImagesDir gets the images. It must exist, be writable and hold no complete checkpoint.
 	ImagesDir string
+
+	// Overwrite removes a complete checkpoint in ImagesDir, as CRIU does, before anything is stopped.
+	Overwrite bool
 
 	// WorkDir gets stats-dump and the stages as JSON; empty means ImagesDir.
 	WorkDir string

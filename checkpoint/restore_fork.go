@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/trapline/trapline/checkpoint/inject"
+	"github.com/trapline/trapline/checkpoint/procfs"
 	"github.com/trapline/trapline/checkpoint/stage"
 )
 
@@ -45,6 +46,9 @@ func clone3(b *inject.Batch, flags uint64, exitSignal unix.Signal, childTid uint
 func pidError(pid int, err error) error {
 	if errors.Is(err, unix.EEXIST) {
 		by := ""
+		if parent, ok := zombie(pid); ok {
+			return fmt.Errorf("pid %d is that of a zombie, which pid %d has not waited for: let that wait for it or end, or restore in a PID namespace of its own: %w", pid, parent, err)
+		}
 		if c, rerr := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); rerr == nil {
 			by = fmt.Sprintf(" by %q", strings.TrimSpace(string(c)))
 		}
@@ -258,6 +262,7 @@ func (r *restorer) addFork(b *inject.Batch, st birth) {
 // forkLater forks again until an id is free whose last owner has ended but was not waited for yet: a tree that is
 // restored right after its dump is still being reaped.
 func (r *restorer) forkLater(by *inject.Session, st birth) (uint64, error) {
+	r.log.Info("waiting for an id to become free", "pid", st.pid, "for at most", reapTime)
 	for until := time.Now().Add(reapTime); ; time.Sleep(time.Millisecond) {
 		b := by.NewBatch()
 		r.addFork(b, st)
@@ -307,6 +312,20 @@ func (r *restorer) spawn() error {
 
 // reapTime is how long an ended process may keep an id that the tree needs.
 const reapTime = 5 * time.Second
+
+// zombie tells whether an id is that of a zombie, and whose.
+func zombie(pid int) (parent int, ok bool) {
+	p, err := procfs.Open(pid)
+	if err != nil {
+		return 0, false
+	}
+	defer p.Close()
+	var st procfs.Stat
+	if err := p.ReadStat(&st); err != nil {
+		return 0, false
+	}
+	return st.PPid, st.State == 'Z'
+}
 
 // ending tells whether an id is that of a zombie, or has just become free.
 func ending(pid int) bool {

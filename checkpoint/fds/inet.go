@@ -281,6 +281,9 @@ func (s *Set) setUpInet(fd int, i *sk_inet.InetSkEntry, closed bool) error {
 			}
 		}
 		if err := unix.Bind(fd, src); err != nil {
+			if errors.Is(err, unix.EADDRINUSE) {
+				return fmt.Errorf("bind: %w: another socket has the address, or a connection that has ended (TIME_WAIT in ss -tan) keeps it for a minute", err)
+			}
 			return fmt.Errorf("bind: %w", err)
 		}
 	}

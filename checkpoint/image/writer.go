@@ -58,12 +58,22 @@ type Writer struct {
 // holds a complete checkpoint and with [ErrBusy] if another Writer is at work in it. Images of a
 // dump that never finished are removed.
 func Create(dir string) (*Writer, error) {
+	return create(dir, false)
+}
+
+// CreateAnew is Create for a directory that may hold a complete checkpoint, which is removed.
+func CreateAnew(dir string) (*Writer, error) { return create(dir, true) }
+
+func create(dir string, anew bool) (*Writer, error) {
 	d, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: make it first", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("images directory: %w", err)
 	}
 	w := &Writer{path: dir, dir: d, dirfd: int(d.Fd()), sums: sums{}, raws: map[string]*rawFile{}, streams: map[*Stream]*os.File{}}
-	if err := w.claim(); err != nil {
+	if err := w.claim(anew); err != nil {
 		_ = d.Close()
 		return nil, fmt.Errorf("images directory %s: %w", dir, err)
 	}
@@ -74,7 +84,7 @@ func Create(dir string) (*Writer, error) {
 func (w *Writer) fd() int { return w.dirfd }
 
 // claim checks and locks the directory and removes what an unfinished dump left.
-func (w *Writer) claim() error {
+func (w *Writer) claim(anew bool) error {
 	if err := unix.Faccessat(w.fd(), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
 		return fmt.Errorf("can't be written: %w", err)
 	}
@@ -88,14 +98,20 @@ func (w *Writer) claim() error {
 	}
 	for _, e := range entries {
 		if e.Name() == inventoryName {
-			return ErrExists
+			if !anew {
+				return fmt.Errorf("%w: empty it, or give another", ErrExists)
+			}
+			// It goes first: without it the rest is that of a dump that never finished.
+			if err := unix.Unlinkat(w.fd(), inventoryName, 0); err != nil {
+				return fmt.Errorf("%s of the checkpoint before: %w", inventoryName, err)
+			}
 		}
 	}
 	if err := w.removeAncestors(); err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if e.Type().IsRegular() && isImageName(e.Name()) {
+		if e.Type().IsRegular() && isImageName(e.Name()) && e.Name() != inventoryName {
 			if err := unix.Unlinkat(w.fd(), e.Name(), 0); err != nil {
 				return fmt.Errorf("%s of an unfinished dump: %w", e.Name(), err)
 			}

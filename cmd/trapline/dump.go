@@ -17,9 +17,10 @@ func (a *app) dump(s *settings) int {
 		return a.fail("dump", usagef("pid not specified: which tree? (--tree PID)"))
 	}
 	checkpoint.Warm()
-	ctx, stop := interruptible()
+	ctx, ready, stop := interruptible()
 	defer stop()
 	log, err := a.begin(s)
+	ready() // before anything is printed
 	if err != nil {
 		return a.failLogged("dump", s, &logging{}, err, "Dumping FAILED.")
 	}
@@ -30,6 +31,7 @@ func (a *app) dump(s *settings) int {
 	h := &hooks{s: s, a: a, log: log.Logger, root: s.tree}
 	result, err := engineDump(ctx, s.tree, &checkpoint.DumpOptions{
 		ImagesDir:      s.imagesDir,
+		Overwrite:      a.asCRIU,
 		WorkDir:        s.workDir,
 		LeaveRunning:   s.leaveRunning,
 		LeaveStopped:   s.leaveStopped,

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -22,6 +23,8 @@ type hooks struct {
 	a    *app
 	log  *slog.Logger
 	root int // PID of the root task, once it is known
+
+	pidWritten bool
 }
 
 // hook gives the engine's hook, nil if there is nothing to do.
@@ -40,6 +43,7 @@ func (h *hooks) at(ctx context.Context, at checkpoint.Action, root int) error {
 		if err := writePidfile(h.s.work(h.s.pidfile), root); err != nil {
 			return err
 		}
+		h.pidWritten = true
 	}
 	for _, script := range h.s.scripts {
 		if err := h.run(ctx, script, at); err != nil {
@@ -47,6 +51,13 @@ func (h *hooks) at(ctx context.Context, at checkpoint.Action, root int) error {
 		}
 	}
 	return nil
+}
+
+// undo takes back what was written for a restore that then failed.
+func (h *hooks) undo() {
+	if h.pidWritten {
+		os.Remove(h.s.work(h.s.pidfile))
+	}
 }
 
 // run runs one script through the shell, in the work directory and with CRIU's variables in its environment.
@@ -82,6 +93,17 @@ func writePidfile(name string, pid int) error {
 	if err != nil {
 		os.Remove(name)
 		return fmt.Errorf("pid file: %w", err)
+	}
+	return nil
+}
+
+// pidfileFree makes sure that the file of --pidfile can be made, before there is a process to write down.
+func pidfileFree(s *settings) error {
+	if s.pidfile == "" {
+		return nil
+	}
+	if _, err := os.Lstat(s.work(s.pidfile)); err == nil {
+		return fmt.Errorf("pid file %s: %w: remove it, or name another", s.work(s.pidfile), fs.ErrExist)
 	}
 	return nil
 }

@@ -161,7 +161,7 @@ var options = [...]option{
 	},
 	{
 		name: "ext-unix-sk", short: "x", kind: optional, arg: "INODE", cmds: cmdDumpRes, set: setExtUnixSk,
-		note: "allow unix sockets whose peer is outside of the tree, or the one with INODE",
+		note: "allow datagram unix sockets whose peer is outside of the tree, or the one with INODE",
 	},
 	{
 		name: "network-lock", kind: value, arg: "METHOD", cmds: cmdDumpRes, fate: noop, set: oneOf(nil, "iptables", "nftables", "skip"),

@@ -21,14 +21,18 @@ func (a *app) restore(s *settings, command []string) int {
 		return a.fail("restore", err)
 	}
 	go image.Warm() // while the other CPU is idle
-	ctx, stop := interruptible()
+	ctx, ready, stop := interruptible()
 	defer stop()
 	log, err := a.begin(s)
+	ready() // before anything is printed
 	if err != nil {
 		return a.failLogged("restore", s, &logging{}, err, "Restoring FAILED.")
 	}
 	defer log.Close()
 
+	if err := pidfileFree(s); err != nil {
+		return a.failLogged("restore", s, log, err, "Restoring FAILED.")
+	}
 	bar := startProgress("restore", a.stderr, log.Logger)
 	timeline := stage.New(stage.Restore)
 	h := &hooks{s: s, a: a, log: log.Logger}
@@ -56,6 +60,7 @@ func (a *app) restore(s *settings, command []string) int {
 	})
 	bar.finish()
 	if err != nil {
+		h.undo()
 		return a.failLogged("restore", s, log, err, "Restoring FAILED.")
 	}
 	if s.leaveStopped {

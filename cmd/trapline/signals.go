@@ -12,9 +12,9 @@ import (
 
 // interruptible returns a context that SIGINT, SIGTERM or SIGHUP ends. stop gives the signals their default action back.
 //
-// The handlers are installed in the background, since that takes a third of a millisecond. A signal that comes before ends the program as
-// if there were none, which harms no target.
-func interruptible() (ctx context.Context, stop func()) {
+// The handlers are installed in the background, since that takes a third of a millisecond; they are there when ready returns. A signal that
+// comes before ends the program as if there were none.
+func interruptible() (ctx context.Context, ready, stop func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	installed, came := make(chan struct{}), make(chan os.Signal, 1)
 	go func() {
@@ -27,8 +27,9 @@ func interruptible() (ctx context.Context, stop func()) {
 		case <-ctx.Done():
 		}
 	}()
-	return ctx, func() {
-		<-installed
+	ready = func() { <-installed }
+	return ctx, ready, func() {
+		ready()
 		signal.Stop(came)
 		cancel(nil)
 	}

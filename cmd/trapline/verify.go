@@ -39,7 +39,7 @@ func (a *app) verify(s *settings) int {
 // writeVerdict prints a report a directory, that of the parents last.
 func writeVerdict(w io.Writer, rep *image.Report) error {
 	for ; rep != nil; rep = rep.Parent {
-		verdict := "whole: every byte is as it was written"
+		verdict := "whole: every byte of the dump is as it was written"
 		switch {
 		case !rep.Complete:
 			verdict = "incomplete"
