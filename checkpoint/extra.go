@@ -17,8 +17,6 @@ type Extra struct {
 	Names []ExtraName `json:"names,omitempty"`
 	// Guards are the guard pages (MADV_GUARD_INSTALL).
 	Guards []ExtraRange `json:"guards,omitempty"`
-	// Madvise are advices of maps beyond those in CRIU's madv field.
-	Madvise []ExtraMadvise `json:"madvise,omitempty"`
 	// Sealed are mseal'ed maps.
 	Sealed []ExtraRange `json:"sealed,omitempty"`
 	// LockOnFault are maps of mlock2(MLOCK_ONFAULT).
@@ -61,12 +59,6 @@ type ExtraName struct {
 type ExtraKey struct {
 	ExtraRange
 	Key int `json:"key"`
-}
-
-// ExtraMadvise is one advice (MADV_*) for a range.
-type ExtraMadvise struct {
-	ExtraRange
-	Advice int `json:"advice"`
 }
 
 // ExtraThread is what CRIU's core image has no field for.

@@ -3,7 +3,6 @@
 package checkpoint
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -45,10 +44,10 @@ func clone3(b *inject.Batch, flags uint64, exitSignal unix.Signal, childTid uint
 // pidError explains what clone3 answers about an id.
 func pidError(pid int, err error) error {
 	if errors.Is(err, unix.EEXIST) {
-		by := ""
-		if parent, ok := zombie(pid); ok {
+		if parent, is, _ := zombie(pid); is {
 			return fmt.Errorf("pid %d is that of a zombie, which pid %d has not waited for: let that wait for it or end, or restore in a PID namespace of its own: %w", pid, parent, err)
 		}
+		by := ""
 		if c, rerr := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); rerr == nil {
 			by = fmt.Sprintf(" by %q", strings.TrimSpace(string(c)))
 		}
@@ -313,28 +312,24 @@ func (r *restorer) spawn() error {
 // reapTime is how long an ended process may keep an id that the tree needs.
 const reapTime = 5 * time.Second
 
-// zombie tells whether an id is that of a zombie, and whose.
-func zombie(pid int) (parent int, ok bool) {
+// zombie tells whether an id is that of a zombie, and whose child that is. free: nobody has the id (any more).
+func zombie(pid int) (parent int, is, free bool) {
 	p, err := procfs.Open(pid)
 	if err != nil {
-		return 0, false
+		return 0, false, errors.Is(err, procfs.ErrGone)
 	}
 	defer p.Close()
 	var st procfs.Stat
 	if err := p.ReadStat(&st); err != nil {
-		return 0, false
+		return 0, false, errors.Is(err, procfs.ErrGone)
 	}
-	return st.PPid, st.State == 'Z'
+	return st.PPid, st.State == 'Z', false
 }
 
 // ending tells whether an id is that of a zombie, or has just become free.
 func ending(pid int) bool {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return true
-	}
-	i := bytes.LastIndexByte(b, ')')
-	return i >= 0 && bytes.HasPrefix(b[i:], []byte(") Z"))
+	_, is, free := zombie(pid)
+	return is || free
 }
 
 // one makes a single remote call.

@@ -184,11 +184,6 @@ func (r *restorer) finishMaps(t *task, c *calls) error {
 				return err
 			}
 		}
-		for _, m := range x.Madvise {
-			if err := add("madvise", m.Start, unix.SYS_MADVISE, m.Start, m.End-m.Start, uint64(m.Advice)); err != nil {
-				return err
-			}
-		}
 		for _, g := range x.Guards {
 			if err := add("guard pages", g.Start, unix.SYS_MADVISE, g.Start, g.End-g.Start, madvGuardInstall); err != nil {
 				return err

@@ -115,7 +115,7 @@ func (r *restorer) readPages(t *task, c *calls) error {
 	t.filled = true
 	l := t.reads()
 	r.log.Debug("pages to read", "pid", t.pid, "bytes", l.size, "reads", len(l.reads))
-	p := &pageReader{r: r, t: t, c: c, files: map[pageSource]*pagesFile{}}
+	p := &pageReader{r: r, t: t, c: c, files: map[pageSource]*pagesFile{}, atOnce: batchMax}
 	defer p.close()
 	for i := range l.reads {
 		if err := p.open(&l.reads[i]); err != nil {
@@ -128,6 +128,7 @@ func (r *restorer) readPages(t *task, c *calls) error {
 		if err := c.run(); err != nil {
 			return err
 		}
+		p.atOnce = 2 * readMax // what is in a batch the engine can't take any more
 		stop = p.assist(l)
 	}
 	err := p.readAll(l)
@@ -157,6 +158,7 @@ type pageReader struct {
 	t        *task
 	c        *calls
 	files    map[pageSource]*pagesFile
+	atOnce   int64 // bytes that make a batch full
 	pending  int64 // bytes in the batch
 	iov      []byte
 	assisted atomic.Int64 // bytes that the engine has read and that are not counted yet
@@ -202,7 +204,7 @@ func (p *pageReader) readAll(l *readList) error {
 		c := p.c
 		c.doSize("reading pages", rd.size, unix.SYS_PREADV, uint64(p.files[rd.from].fd), c.Data(p.iov), uint64(len(rd.runs)), uint64(rd.at), 0)
 		p.pending += rd.size
-		if p.pending < p.batchMax(l) && c.Room() > iovMax*16+callRoom {
+		if p.pending < p.atOnce && c.Room() > iovMax*16+callRoom {
 			continue
 		}
 		if err := c.run(); err != nil {
@@ -210,14 +212,6 @@ func (p *pageReader) readAll(l *readList) error {
 		}
 		p.count()
 	}
-}
-
-// batchMax keeps batches small where what is in them is taken from the engine.
-func (p *pageReader) batchMax(l *readList) int64 {
-	if l.size >= assistMin {
-		return 2 * readMax
-	}
-	return batchMax
 }
 
 // count is called when a batch has been made, or will be without further ado.
