@@ -70,7 +70,7 @@ func (r *restorer) handOut(t *task, c *calls, uses map[uint32]int) error {
 	plugs := c.plug(t.table)
 	rest := t.table
 	if r.ahead != nil && r.ahead.t == t {
-		if err := r.open(c, t.table[:r.ahead.from], release); err != nil {
+		if err := r.openAndSend(c, t.table[:r.ahead.from], release); err != nil {
 			return err
 		}
 		n, err := r.receiveAhead(c)
@@ -79,15 +79,15 @@ func (r *restorer) handOut(t *task, c *calls, uses map[uint32]int) error {
 		}
 		rest = t.table[r.ahead.from+n:]
 	}
-	if err := r.open(c, rest, release); err != nil {
+	if err := r.openAndSend(c, rest, release); err != nil {
 		return err
 	}
 	c.giveBack(plugs...)
 	return nil
 }
 
-// open opens files of a table and sends them. release is told each that has been sent.
-func (r *restorer) open(c *calls, table []fds.Entry, release func(id uint32)) error {
+// openAndSend opens files of a table and sends them. release is told each that has been sent.
+func (r *restorer) openAndSend(c *calls, table []fds.Entry, release func(id uint32)) error {
 	for chunk := range slices.Chunk(table, handOutChunk) {
 		own := make([]int, len(chunk))
 		for i, e := range chunk {

@@ -196,8 +196,12 @@ func (s *Set) Release(id uint32) {
 // tree's own.
 func (s *Set) Plain(id uint32) bool {
 	reg := s.files[id].GetReg()
-	return reg != nil && !s.inFlight[id] && s.remaps[reg.GetId()] == nil && !strings.HasPrefix(path.Clean("/"+reg.GetName()), "/proc/") && reg.GetFlags()&unix.O_ASYNC == 0 && reg.GetFown().GetPid() == 0 &&
-		reg.GetFown().GetSignum() == 0 && !s.opts.FileLocks && len(s.opts.Inherit) == 0
+	if reg == nil || s.remaps[reg.GetId()] != nil || s.inFlight[id] || s.opts.FileLocks || len(s.opts.Inherit) > 0 {
+		return false
+	}
+	own := reg.GetFown()
+	return own.GetPid() == 0 && own.GetSignum() == 0 && reg.GetFlags()&unix.O_ASYNC == 0 &&
+		!strings.HasPrefix(path.Clean("/"+reg.GetName()), "/proc/")
 }
 
 // OpenPlain makes the open file of an entry that is [Set.Plain], beside the Set. The descriptor is the caller's. Any goroutine may call it, until
