@@ -21,14 +21,7 @@ func TestE2EOtherCPU(t *testing.T) {
 	const feature = "trapline_unknown_feature"
 	tgt := testprog.Start(t, mustBuild(t, "tree_children"), nil, nil)
 	tgt.Ready()
-	images := imagesDir(t)
-	root := tgt.Pid
-	if err := testprog.Trapline().Dump(tgt.Dir, root, images); err != nil {
-		t.Fatal(err)
-	}
-	if err := tgt.Gone(); err != nil {
-		t.Fatal(err)
-	}
+	root, images := tgt.Pid, dumped(t, tgt)
 	addCPUFeature(t, filepath.Join(images, fmt.Sprintf("trapline-%d.json", root)), feature)
 
 	refused := func(what string, words ...string) {
@@ -56,16 +49,7 @@ func TestE2EOtherCPU(t *testing.T) {
 	}
 	refused("without checksums", feature, "cpu-cap")
 
-	pid, err := testprog.Trapline().Restore(tgt.Dir, images, "--cpu-cap=none")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := tgt.Adopt(pid); err != nil {
-		t.Fatal(err)
-	}
-	if err := tgt.Verdict(); err != nil {
-		t.Error(err)
-	}
+	restored(t, tgt, images, "--cpu-cap=none")
 }
 
 // addCPUFeature changes the file of what CRIU's images can't hold. Everything else in it stays as it is.

@@ -305,13 +305,7 @@ func TestE2EKillRestore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	images := imagesDir(t)
-	if err := testprog.Trapline().Dump(tgt.Dir, tgt.Pid, images); err != nil {
-		t.Fatal(err)
-	}
-	if err := tgt.Gone(); err != nil {
-		t.Fatal(err)
-	}
+	images := dumped(t, tgt)
 	// The next restore needs the ids of the one before.
 	free := func() {
 		t.Helper()

@@ -237,14 +237,7 @@ func TestE2ERestoreErrors(t *testing.T) {
 		t.Helper()
 		tgt := testprog.Start(t, mustBuild(t, prog), args, nil)
 		tgt.Ready()
-		images := imagesDir(t)
-		if err := testprog.Trapline().Dump(tgt.Dir, tgt.Pid, images); err != nil {
-			t.Fatal(err)
-		}
-		if err := tgt.Gone(); err != nil {
-			t.Fatal(err)
-		}
-		return tgt, images
+		return tgt, dumped(t, tgt)
 	}
 	fails := func(t *testing.T, tgt *testprog.Target, images string, words ...string) {
 		t.Helper()
@@ -299,16 +292,7 @@ func TestE2ERestoreErrors(t *testing.T) {
 		if err := errors.Join(os.Rename(d, d+".moved"), os.Symlink("parent.moved", d)); err != nil {
 			t.Fatal(err)
 		}
-		pid, err := testprog.Trapline().Restore(tgt.Dir, images)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := tgt.Adopt(pid); err != nil {
-			t.Fatal(err)
-		}
-		if err := tgt.Verdict(); err != nil {
-			t.Error(err)
-		}
+		restored(t, tgt, images)
 	})
 	t.Run("mapped_file_vanished", func(t *testing.T) {
 		tgt, images := dump(t, "mem_files", "private")

@@ -55,12 +55,7 @@ func TestE2EEngineMemory(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := tgt.Adopt(pid); err != nil {
-				t.Fatal(err)
-			}
-			if err := tgt.Verdict(); err != nil {
-				t.Error(err)
-			}
+			whole(t, tgt, pid)
 		})
 	}
 }

@@ -45,6 +45,41 @@ func trapline(t *testing.T, status int, args ...string) string {
 	return string(out)
 }
 
+// dumped lets Trapline dump a target, which ends, and returns the images.
+func dumped(t *testing.T, tgt *testprog.Target, args ...string) (images string) {
+	t.Helper()
+	images = imagesDir(t)
+	if err := testprog.Trapline().Dump(tgt.Dir, tgt.Pid, images, args...); err != nil {
+		t.Fatal(err)
+	}
+	if err := tgt.Gone(); err != nil {
+		t.Fatal(err)
+	}
+	return images
+}
+
+// restored lets Trapline restore a target, which then says whether it is whole.
+func restored(t *testing.T, tgt *testprog.Target, images string, args ...string) (pid int) {
+	t.Helper()
+	pid, err := testprog.Trapline().Restore(tgt.Dir, images, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole(t, tgt, pid)
+	return pid
+}
+
+// whole asks a target that has been restored as pid.
+func whole(t *testing.T, tgt *testprog.Target, pid int) {
+	t.Helper()
+	if err := tgt.Adopt(pid); err != nil {
+		t.Fatal(err)
+	}
+	if err := tgt.Verdict(); err != nil {
+		t.Error(err)
+	}
+}
+
 // mention fails the test unless text has each of the words; a word may be several separated by |, of which one will do.
 func mention(t *testing.T, text string, words ...string) {
 	t.Helper()

@@ -46,16 +46,7 @@ func TestE2EStages(t *testing.T) {
 			if !work {
 				trapline(t, 0, "verify", images)
 			}
-			pid, err := testprog.Trapline().Restore(tgt.Dir, images, args...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := tgt.Adopt(pid); err != nil {
-				t.Fatal(err)
-			}
-			if err := tgt.Verdict(); err != nil {
-				t.Error(err)
-			}
+			restored(t, tgt, images, args...)
 			trapline(t, 0, "verify", images)
 			var e stats.StatsEntry
 			checkStages(t, readStats(t, dir, image.StatsDump, &e), e.GetDump().GetPagesWritten(), stage.Files, stage.Tree, stage.Finish)
@@ -94,12 +85,7 @@ func TestE2EReadOnlyImages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := tgt.Adopt(pid); err != nil {
-		t.Fatal(err)
-	}
-	if err := tgt.Verdict(); err != nil {
-		t.Error(err)
-	}
+	whole(t, tgt, pid)
 }
 
 // readStats reads statistics in CRIU's format and the stages beside them.
@@ -178,29 +164,17 @@ func checkStages(t *testing.T, r stage.Report, pages uint64, whole ...stage.Name
 func TestE2EVerbose(t *testing.T) {
 	tgt := testprog.Start(t, mustBuild(t, "tree_many_fds"), nil, nil)
 	tgt.Ready()
-	images := imagesDir(t)
-	if err := testprog.Trapline().Dump(tgt.Dir, tgt.Pid, images, "-v4"); err != nil {
-		t.Fatal(err)
-	}
-	if err := tgt.Gone(); err != nil {
-		t.Fatal(err)
-	}
-	pid, err := testprog.Trapline().Restore(tgt.Dir, images, "-v4")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := tgt.Adopt(pid); err != nil {
-		t.Fatal(err)
-	}
-	if err := tgt.Verdict(); err != nil {
-		t.Error(err)
-	}
+	images := dumped(t, tgt, "-v4")
+	pid := tgt.Pid
+	// Without a script, of which --pidfile is one: files are opened ahead from the first moment on.
+	trapline(t, 0, "restore", "-D", images, "-d", "-v4", "-o", "restore.log")
+	whole(t, tgt, pid)
 	for _, c := range []struct {
 		sub  string
 		want []string
 	}{
 		{"dump", []string{"stage name=collect", "process pid=%d .* threads=1 maps=", "descriptor pid=%d fd=699 is=.*parent/599 kind=REG", "pages pid=%d "}},
-		{"restore", []string{"stage name=fork", "process pid=%d .* descriptors=60", "born pid=%d by=", "pages to read pid=%d"}},
+		{"restore", []string{"stage name=fork", "process pid=%d .* descriptors=60", "born pid=%d by=", "pages to read pid=%d", "files opened ahead pid=%d count=(36[0-9]) of=(36[0-9])"}},
 	} {
 		log, err := os.ReadFile(filepath.Join(images, c.sub+".log"))
 		if err != nil {

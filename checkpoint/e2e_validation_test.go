@@ -26,13 +26,7 @@ func TestE2EFileValidation(t *testing.T) {
 	}
 	tgt := testprog.Start(t, program, nil, nil)
 	tgt.Ready()
-	images := imagesDir(t)
-	if err := testprog.Trapline().Dump(tgt.Dir, tgt.Pid, images); err != nil {
-		t.Fatal(err)
-	}
-	if err := tgt.Gone(); err != nil {
-		t.Fatal(err)
-	}
+	images := dumped(t, tgt)
 	changed := bytes.Clone(code)
 	changed[buildIDOffset(t, program)] ^= 1
 	if err := os.WriteFile(program, changed, 0o755); err != nil {
@@ -41,16 +35,7 @@ func TestE2EFileValidation(t *testing.T) {
 	if _, err := testprog.Trapline().Restore(tgt.Dir, images); err == nil || !strings.Contains(err.Error(), "another build") {
 		t.Fatalf("restored from another build of the program: %v", err)
 	}
-	pid, err := testprog.Trapline().Restore(tgt.Dir, images, "--file-validation", "filesize")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := tgt.Adopt(pid); err != nil {
-		t.Fatal(err)
-	}
-	if err := tgt.Verdict(); err != nil {
-		t.Error(err)
-	}
+	restored(t, tgt, images, "--file-validation", "filesize")
 }
 
 // buildIDOffset finds the last byte of a program's build ID.

@@ -29,7 +29,7 @@ import (
 )
 
 // fuzzed are the images of one process that FuzzRestore changes, in the order of its arguments.
-var fuzzed = []string{"pstree.img", "core-7.img", "mm-7.img", "pagemap-7.img", "fs-7.img", "ids-7.img", "files.img", "fdinfo-2.img", "seccomp.img", "trapline-core-7.json"}
+var fuzzed = []string{"pstree.img", "core-7.img", "mm-7.img", "pagemap-7.img", "fs-7.img", "ids-7.img", "files.img", "fdinfo-2.img", "seccomp.img", extraName(7)}
 
 // fuzzSeed writes the images of a process with two maps, a page and a descriptor.
 func fuzzSeed(f *testing.F) [][]byte {
@@ -78,7 +78,7 @@ func fuzzSeed(f *testing.F) [][]byte {
 	put("files.img", &fdinfo.FileEntry{Type: fdinfo.FdTypes_REG.Enum(), Id: proto.Uint32(1), Reg: &regfile.RegFileEntry{Id: proto.Uint32(1), Name: proto.String("/dev/null")}})
 	put("fdinfo-2.img", &fdinfo.FdinfoEntry{Id: proto.Uint32(1), Flags: proto.Uint32(0), Type: fdinfo.FdTypes_REG.Enum(), Fd: proto.Uint32(0)})
 	put("seccomp.img", &seccomp.SeccompEntry{})
-	check(w.Extra("trapline-core-7.json", &Extra{}))
+	check(w.Extra(extraName(7), &Extra{Names: []ExtraName{{ExtraRange{0x10000, 0x12000}, "seed"}}}))
 	var seed [][]byte
 	for _, name := range fuzzed {
 		b, err := os.ReadFile(filepath.Join(dir, name))

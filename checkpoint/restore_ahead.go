@@ -135,9 +135,7 @@ func sendPlain(files *fds.Set, channel *inject.Channel, chunk []fds.Entry) error
 func (r *restorer) receiveAhead(c *calls) (int, error) {
 	a := r.ahead
 	<-a.done
-	if a.err != nil {
-		r.log.Debug("files are not opened ahead", "pid", a.t.pid, "from fd", a.entries[a.sent].FD, "why", a.err)
-	}
+	r.log.Debug("files opened ahead", "pid", a.t.pid, "count", a.sent, "of", len(a.entries), "err", a.err)
 	for chunk := range slices.Chunk(a.entries[:a.sent], handOutChunk) {
 		if err := c.room(handOutRoom); err != nil {
 			return 0, err
