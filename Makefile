@@ -7,6 +7,7 @@
 # make lint     go vet, staticcheck, gofumpt
 # make build    bin/trapline
 # make cross    does every package compile for every architecture
+# make guest    run CMD as root in a QEMU guest with Debian's kernel: make guest KERNEL=6.12 CMD='uname -a'
 # make generate regenerates what is generated and fails if that changed something
 # make fuzz     each fuzz target for FUZZTIME (10s)
 
@@ -16,8 +17,10 @@ RUNS     ?= 5
 WRITE    ?=
 FUZZTIME ?= 10s
 TESTTIME ?= 40m
+KERNEL   ?= 6.1
+CMD      ?= bash
 
-.PHONY: all build test quick bench demo lint vet staticcheck format cross generate fuzz clean packages
+.PHONY: all build test quick bench demo guest lint vet staticcheck format cross generate fuzz clean packages
 
 all: build
 
@@ -42,6 +45,10 @@ quick:
 bench: build
 	internal/ci/packages bench
 	$(GO) run ./internal/bench -trapline bin/trapline -cases '$(BENCH)' -runs $(RUNS) $(if $(WRITE),-write docs/benchmarks.md)
+
+# The guest sees this machine's files; what it writes is gone when it ends.
+guest:
+	$(GO) run ./internal/vm/run -kernel $(KERNEL) -- sh -c '$(subst ','\'',$(CMD))'
 
 lint: vet staticcheck format
 
