@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Which tasks are traced, and when they are on a CPU.
+ */
+#ifndef TRAPLINE_FOLLOW_H
+#define TRAPLINE_FOLLOW_H
+
+/* A task makes another one, which has not run yet. */
+SEC("tp_btf/sched_process_fork")
+int follow_fork(__u64 *ctx)
+{
+	struct task_struct *parent = (struct task_struct *)ctx[0];
+	struct task_struct *child = (struct task_struct *)ctx[1];
+	struct task *t = bpf_task_storage_get(&tasks, parent, 0, 0);
+	__u32 flags = 0;
+
+	if (!t)
+		return 0;
+	if (t->flags & TASK_TRACED)
+		flags = TASK_TRACED;
+	else if (t->flags & TASK_LAUNCHER)
+		flags = TASK_PENDING;
+	if (!flags)
+		return 0;
+	t = bpf_task_storage_get(&tasks, child, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (t)
+		t->flags |= flags;
+	else
+		__sync_fetch_and_add(&control.lost_tasks, 1);
+	return 0;
+}
+
+/* A command's first system call that counts is the one by which it becomes the command. */
+SEC("tp_btf/sys_enter")
+int follow_exec(__u64 *ctx)
+{
+	__u32 nr = ctx[1];
+	struct task *t;
+
+	if (nr + 1 != exec_calls[0] && nr + 1 != exec_calls[1])
+		return 0;
+	t = bpf_task_storage_get(&tasks, (struct task_struct *)bpf_get_current_task_btf(), 0, 0);
+	if (t && t->flags & TASK_PENDING)
+		t->flags = TASK_TRACED;
+	return 0;
+}
+
+/* Marks tasks that run already. */
+SEC("iter/task")
+int mark_tasks(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct task *t;
+
+	if (!task)
+		return 0;
+	if (task->tgid != control.mark_tgid && task->pid != control.mark_tid)
+		return 0;
+	t = bpf_task_storage_get(&tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!t) {
+		__sync_fetch_and_add(&control.lost_tasks, 1);
+		return 0;
+	}
+	if ((t->flags & control.mark_flags) != control.mark_flags) {
+		t->flags |= control.mark_flags;
+		control.marked++;
+	}
+	return 0;
+}
+
+SEC("tp_btf/sched_switch")
+int switch_cpu(__u64 *ctx)
+{
+	struct task_struct *prev = (struct task_struct *)ctx[1];
+	struct task_struct *next = (struct task_struct *)ctx[2];
+	__u64 now = bpf_ktime_get_ns();
+	struct task *t = bpf_task_storage_get(&tasks, prev, 0, 0);
+
+	if (t)
+		t->switched_out = now;
+	t = bpf_task_storage_get(&tasks, next, 0, 0);
+	if (t && t->switched_out) {
+		t->off_cpu += now - t->switched_out;
+		t->switched_out = 0;
+	}
+	return 0;
+}
+
+#endif

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Counting, and the pairing of entry and return.
+ */
+#ifndef TRAPLINE_MEASURE_H
+#define TRAPLINE_MEASURE_H
+
+inline_always __u32 bucket(__u64 v)
+{
+	__u32 b = 0;
+
+	if (v >> 32) {
+		b += 32;
+		v >>= 32;
+	}
+	if (v >> 16) {
+		b += 16;
+		v >>= 16;
+	}
+	if (v >> 8) {
+		b += 8;
+		v >>= 8;
+	}
+	if (v >> 4) {
+		b += 4;
+		v >>= 4;
+	}
+	if (v >> 2) {
+		b += 2;
+		v >>= 2;
+	}
+	if (v >> 1) {
+		b += 1;
+		v >>= 1;
+	}
+	b += v;
+	return b < BUCKETS ? b : BUCKETS - 1;
+}
+
+inline_always __u32 current_context(void)
+{
+	__u32 c = contexts > 1 ? control.context : 0;
+
+	return c < contexts ? c : contexts - 1;
+}
+
+inline_always struct row *row_of(__u32 probe, __u32 context)
+{
+	__u32 i = (bpf_get_smp_processor_id() * probes + probe) * contexts + context;
+
+	return bpf_map_lookup_elem(&rows, &i);
+}
+
+inline_always void count_missed(__u32 probe, __u32 context)
+{
+	struct row *r = row_of(probe, context);
+
+	if (r)
+		r->missed++;
+}
+
+/* The state of the current task. With a filter there is none for tasks outside of it. */
+inline_always struct task *current_task(void)
+{
+	struct task_struct *t = (struct task_struct *)bpf_get_current_task_btf();
+	struct task *state;
+
+	if (filtering) {
+		state = bpf_task_storage_get(&tasks, t, 0, 0);
+		if (state && !(state->flags & TASK_TRACED))
+			return 0;
+		return state;
+	}
+	return bpf_task_storage_get(&tasks, t, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+}
+
+inline_always struct frame *frame_at(struct task *t, __u32 i)
+{
+	/* Else the compiler proves the mask needless by what the verifier has not seen. */
+	asm volatile("" : "+r"(i));
+	return &t->frame[i & (DEPTH - 1)];
+}
+
+/* The call that the task is in has n more hits inside. */
+inline_always void add_nested(struct task *t, __u32 n)
+{
+	__u32 d = t->depth;
+
+	if (d)
+		frame_at(t, d - 1)->nested += n;
+}
+
+/* Does a hit count that is not the begin of a call? */
+inline_always int counts_here(void)
+{
+	struct task *t;
+
+	if (!control.enabled)
+		return 0;
+	if (!filtering && !pairing_used)
+		return 1;
+	t = filtering ? current_task() : bpf_task_storage_get(&tasks, (struct task_struct *)bpf_get_current_task_btf(), 0, 0);
+	if (!t)
+		return !filtering;
+	add_nested(t, 1);
+	return 1;
+}
+
+/* A hit without a latency. */
+inline_always void count_hit(__u32 probe, __u32 context)
+{
+	struct row *r = row_of(probe, context);
+
+	if (r)
+		r->hist[0]++;
+}
+
+/* A call begins. Gives the depth that it has, from 1, or 0 if there is no place for it: then its return is not counted either. */
+inline_always __u32 enter(struct task *t, __u32 probe, __u32 context, __u64 key)
+{
+	__u32 d = t->depth;
+	struct frame *f;
+	struct row *r = row_of(probe, context);
+
+	if (!r)
+		return 0;
+	if (d >= DEPTH) {
+		r->missed++;
+		return 0;
+	}
+	r->started++;
+	f = frame_at(t, d);
+	f->key = key;
+	f->off_cpu = t->off_cpu;
+	f->probe = probe;
+	f->context = context;
+	f->nested = 0;
+	t->depth = d + 1;
+	/* Last, so that the least of our own time is measured. */
+	f->start = bpf_ktime_get_ns();
+	return d + 1;
+}
+
+/* Where in the task's frames a returning call is, below the top one, or -1: some return was lost. */
+static __attribute__((noinline)) int find_frame(struct task *t, __u32 probe, __u64 key)
+{
+	__u32 d;
+
+	if (!t)
+		return -1;
+	d = t->depth;
+	for (int i = 0; i < DEPTH; i++) {
+		struct frame *f;
+
+		if (d == 0)
+			break;
+		d--;
+		f = frame_at(t, d);
+		if (f->probe == probe && f->key == key)
+			return d & (DEPTH - 1);
+	}
+	return -1;
+}
+
+/* Calls above depth d were entered and their returns never came. */
+static __attribute__((noinline)) int drop_lost(struct task *t, __u32 d)
+{
+	if (!t)
+		return 0;
+	for (int i = 0; i < DEPTH; i++) {
+		__u32 top = t->depth;
+		struct frame *f;
+
+		if (top <= d || top == 0)
+			break;
+		f = frame_at(t, top - 1);
+		count_missed(f->probe, f->context);
+		t->depth = top - 1;
+	}
+	return 0;
+}
+
+/* A call has returned: its latency goes into its row. */
+inline_always void count_call(struct task *t, struct frame *f, __u64 now, int failed)
+{
+	struct row *r = row_of(f->probe, f->context);
+	__u64 ns = now - f->start;
+
+	if (!r)
+		return;
+	r->total += ns;
+	if (~ns > r->inverse_min)
+		r->inverse_min = ~ns;
+	if (ns > r->max)
+		r->max = ns;
+	if (timing_cpu) {
+		__u64 off = t->off_cpu - f->off_cpu;
+
+		r->cpu += off < ns ? ns - off : 0;
+	}
+	r->nested += f->nested;
+	r->errors += failed;
+	r->hist[bucket(ns)]++;
+}
+
+#endif

@@ -1,0 +1,336 @@
+//go:build ignore
+
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The programs. Each is small: which hit this is, then the same few steps for all.
+ *
+ *   count   a hit that stands alone: an entry, an instruction, a return, a tracepoint
+ *   begin   a call begins
+ *   end     it returns
+ */
+#include "wire.h"
+#include "arch.h"
+#include "state.h"
+#include "measure.h"
+#include "values.h"
+
+/* bpf2go makes Go types of what is used. */
+const enum base *base_type __attribute__((unused));
+const enum format *format_type __attribute__((unused));
+const enum test_op *test_op_type __attribute__((unused));
+const enum event_kind *event_kind_type __attribute__((unused));
+const struct event *event_type __attribute__((unused));
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* Where the words of a hit come from. */
+enum source { FROM_REGS, FROM_FUNCTION, FROM_RECORD, FROM_SYSCALL };
+
+inline_always void fill_words(void *ctx, struct scratch *s, enum source from)
+{
+	__u64 *word = ctx;
+
+	switch (from) {
+	case FROM_REGS:
+#pragma unroll
+		for (int i = 0; i < REGS; i++)
+			s->word[i] = word[i];
+		break;
+	case FROM_FUNCTION:
+#pragma unroll
+		for (int i = 0; i < 8; i++) {
+			s->word[i] = 0;
+			bpf_get_func_arg(ctx, i, &s->word[i]);
+		}
+		break;
+	case FROM_RECORD:
+#pragma unroll
+		for (int i = 0; i < WORDS; i++)
+			if (words_here > i)
+				s->word[i] = word[i];
+		break;
+	case FROM_SYSCALL: {
+		/* Through BTF, which lockdown allows. */
+		const __u64 *regs = (const __u64 *)word[0];
+
+#pragma unroll
+		for (int i = 0; i < SYSCALL_WORDS; i++)
+			s->word[i] = regs[i];
+		break;
+	}
+	}
+}
+
+/* A hit that stands alone. retval is only looked at where the probe is at a return. */
+inline_always int count(void *ctx, __u32 probe, enum source from, __u32 kind, __u64 retval)
+{
+	__u32 context, slot = 0, ok = 1;
+	struct recipe *r;
+	struct scratch *s;
+
+	if (!counts_here())
+		return 0;
+	context = current_context();
+	if (!recipes_used) {
+		count_hit(probe, context);
+		return 0;
+	}
+	r = bpf_map_lookup_elem(&recipes, &probe);
+	if (!r)
+		return 0;
+	if (!(r->flags & RECIPE_EVENT) && !r->tests) {
+		count_hit(probe, context);
+		return 0;
+	}
+	s = take_scratch(&slot);
+	if (!s) {
+		count_missed(probe, context);
+		return 0;
+	}
+	s->retval = retval;
+	s->latency = 0;
+	fill_words(ctx, s, from);
+	read_values(ctx, s, r, 0, context);
+	ok = accept(s, r, 0, r->tests);
+	if (ok) {
+		count_hit(probe, context);
+		if (events_used && r->flags & RECIPE_EVENT && send_event(ctx, s, probe, context, kind)) {
+			struct row *row = row_of(probe, context);
+
+			if (row)
+				row->dropped++;
+		}
+	}
+	give_scratch(slot);
+	return 0;
+}
+
+/* Does the call count, by its predicate at entry? What it shows is kept for its return. */
+inline_always int begin_values(void *ctx, struct task *t, struct scratch *s, struct recipe *r, __u32 probe, __u32 context, enum source from)
+{
+	struct saved *saved;
+	__u32 d = t->depth;
+
+	fill_words(ctx, s, from);
+	read_values(ctx, s, r, 0, context);
+	if (!accept(s, r, 0, r->tests))
+		return 0;
+	if (!(r->flags & RECIPE_EVENT) && !r->return_tests)
+		return 1;
+	saved = bpf_task_storage_get(&saved_values, (struct task_struct *)bpf_get_current_task_btf(), 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (saved && d < SAVED)
+		__builtin_memcpy(&saved->values[d & (SAVED - 1)], &s->values, sizeof(s->values));
+	return 1;
+}
+
+/* A call begins. */
+inline_always int begin(void *ctx, __u32 probe, enum source from, __u64 key)
+{
+	__u32 context, slot = 0, ok = 1;
+	struct recipe *r = 0;
+	struct scratch *s;
+	struct task *t;
+
+	if (!control.enabled)
+		return 0;
+	t = current_task();
+	context = current_context();
+	if (!t) {
+		if (!filtering)
+			count_missed(probe, context);
+		return 0;
+	}
+	if (recipes_used)
+		r = bpf_map_lookup_elem(&recipes, &probe);
+	if (r && (r->fetches || r->flags & RECIPE_EVENT)) {
+		s = take_scratch(&slot);
+		if (!s) {
+			count_missed(probe, context);
+			return 0;
+		}
+		ok = begin_values(ctx, t, s, r, probe, context, from);
+		give_scratch(slot);
+		if (!ok)
+			return 0;
+	}
+	return enter(t, probe, context, key);
+}
+
+/* A counted call returns, and shows something or has a predicate on its return. Gives whether it counts. */
+inline_always int end_values(void *ctx, struct task *t, struct recipe *r, struct frame *f, __u32 depth, enum source from, __u64 retval, __u64 ns)
+{
+	struct saved *saved;
+	struct scratch *s;
+	__u32 slot = 0;
+	int ok;
+
+	s = take_scratch(&slot);
+	if (!s) {
+		count_missed(f->probe, f->context);
+		return 0;
+	}
+	s->values.failed = ~0u;
+	saved = bpf_task_storage_get(&saved_values, (struct task_struct *)bpf_get_current_task_btf(), 0, 0);
+	if (saved && depth < SAVED)
+		__builtin_memcpy(&s->values, &saved->values[depth & (SAVED - 1)], sizeof(s->values));
+	fill_words(ctx, s, from);
+	s->retval = retval;
+	s->latency = ns;
+	read_values(ctx, s, r, 1, f->context);
+	ok = accept(s, r, r->tests, r->tests + r->return_tests);
+	if (ok && events_used && r->flags & RECIPE_EVENT && send_event(ctx, s, f->probe, f->context, EVENT_LATENCY)) {
+		struct row *row = row_of(f->probe, f->context);
+
+		if (row)
+			row->dropped++;
+	}
+	give_scratch(slot);
+	return ok;
+}
+
+/* It returns. now was taken first of all. */
+inline_always int end(void *ctx, __u32 probe, enum source from, __u64 key, __u64 retval, int is_error, __u64 now)
+{
+	struct task_struct *current = (struct task_struct *)bpf_get_current_task_btf();
+	struct recipe *r = 0;
+	struct frame *f;
+	struct task *t;
+	__u32 nested;
+	int d = -1;
+
+	if (!control.enabled)
+		return 0;
+	t = bpf_task_storage_get(&tasks, current, 0, 0);
+	if (t && t->depth) {
+		d = t->depth - 1;
+		f = frame_at(t, d);
+		if (f->probe != probe || f->key != key)
+			d = find_frame(t, probe, key);
+	}
+	if (!t || d < 0) {
+		/* With a predicate most calls have no frame; without one, the call is older than the probe. */
+		struct row *row = row_of(probe, current_context());
+
+		if (recipes_used)
+			r = bpf_map_lookup_elem(&recipes, &probe);
+		if (row && !(r && r->tests) && (!filtering || (t && t->flags & TASK_TRACED)))
+			row->unpaired++;
+		return 0;
+	}
+	if (t->depth > d + 1)
+		drop_lost(t, d + 1);
+	f = frame_at(t, d);
+	t->depth = d;
+	nested = f->nested + 1;
+	add_nested(t, nested);
+	if (recipes_used) {
+		r = bpf_map_lookup_elem(&recipes, &probe);
+		if (r && (r->return_tests || r->flags & RECIPE_EVENT) && !end_values(ctx, t, r, f, d, from, retval, now - f->start)) {
+			/* It was entered, and does not count: as if it had not been. */
+			struct row *row = row_of(probe, f->context);
+
+			if (row)
+				row->started--;
+			return 0;
+		}
+	}
+	count_call(t, f, now, is_error);
+	return 0;
+}
+
+#define WORD(ctx, i) (((__u64 *)(ctx))[i])
+
+SEC("fentry/trapline")
+int fentry_count(void *ctx)
+{
+	return count(ctx, bpf_get_attach_cookie(ctx), FROM_FUNCTION, EVENT_ENTRY, 0);
+}
+
+/* Entry and exit of one call have the same context: a place in the trampoline's stack frame. */
+SEC("fentry/trapline")
+int fentry_begin(void *ctx)
+{
+	begin(ctx, bpf_get_attach_cookie(ctx), FROM_FUNCTION, (__u64)ctx);
+	return 0;
+}
+
+SEC("fexit/trapline")
+int fexit_count(void *ctx)
+{
+	__u64 retval = 0;
+
+	bpf_get_func_ret(ctx, &retval);
+	return count(ctx, bpf_get_attach_cookie(ctx), FROM_FUNCTION, EVENT_RETURN, retval);
+}
+
+SEC("fexit/trapline")
+int fexit_end(void *ctx)
+{
+	__u64 retval = 0, now = bpf_ktime_get_ns();
+
+	bpf_get_func_ret(ctx, &retval);
+	return end(ctx, bpf_get_attach_cookie(ctx), FROM_FUNCTION, (__u64)ctx, retval, 0, now);
+}
+
+/* Kernel and user functions alike: kprobe, kprobe.multi, uprobe, uprobe.multi. */
+SEC("kprobe/trapline")
+int kprobe_count(void *ctx)
+{
+	return count(ctx, bpf_get_attach_cookie(ctx), FROM_REGS, EVENT_ENTRY, 0);
+}
+
+SEC("kprobe/trapline")
+int kprobe_begin(void *ctx)
+{
+	begin(ctx, bpf_get_attach_cookie(ctx), FROM_REGS, WORD(ctx, WORD_SP));
+	return 0;
+}
+
+SEC("kprobe/trapline")
+int kretprobe_count(void *ctx)
+{
+	return count(ctx, bpf_get_attach_cookie(ctx), FROM_REGS, EVENT_RETURN, WORD(ctx, WORD_RETVAL));
+}
+
+SEC("kprobe/trapline")
+int kretprobe_end(void *ctx)
+{
+	__u64 now = bpf_ktime_get_ns();
+
+	return end(ctx, bpf_get_attach_cookie(ctx), FROM_REGS, WORD(ctx, WORD_SP) - return_key, WORD(ctx, WORD_RETVAL), 0, now);
+}
+
+/* One program for entry and return, which the kernel pairs itself (6.10 for kernel, 6.13 for user functions). */
+extern _Bool bpf_session_is_return(void) __attribute__((section(".ksyms")));
+extern __u64 *bpf_session_cookie(void) __attribute__((section(".ksyms")));
+
+SEC("kprobe/trapline")
+int session(void *ctx)
+{
+	__u64 now = bpf_ktime_get_ns();
+	__u64 *mark = bpf_session_cookie();
+
+	if (bpf_session_is_return())
+		return end(ctx, bpf_get_attach_cookie(ctx), FROM_REGS, *mark, WORD(ctx, WORD_RETVAL), 0, now);
+	*mark = WORD(ctx, WORD_SP);
+	/* 1: no return is wanted of a call that is not counted. */
+	return !begin(ctx, bpf_get_attach_cookie(ctx), FROM_REGS, *mark);
+}
+
+SEC("tracepoint/trapline/trapline")
+int tracepoint_count(void *ctx)
+{
+	return count(ctx, bpf_get_attach_cookie(ctx), FROM_RECORD, EVENT_ENTRY, 0);
+}
+
+/* Before 6.10 a raw tracepoint's link has no cookie: the loader sets this for each program. */
+const volatile __u32 probe_here = 0;
+
+SEC("tp_btf/trapline")
+int raw_tracepoint_count(void *ctx)
+{
+	return count(ctx, probe_here, FROM_RECORD, EVENT_ENTRY, 0);
+}
+
+#include "syscall.h"
+#include "follow.h"

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Arguments, predicates and events.
+ */
+#ifndef TRAPLINE_VALUES_H
+#define TRAPLINE_VALUES_H
+
+/*
+ * A scratch place of this CPU. A program can be interrupted by another one, or preempted: each takes a place of its own by one
+ * atomic operation.
+ */
+inline_always struct scratch *take_scratch(__u32 *slot)
+{
+	__u32 cpu = bpf_get_smp_processor_id();
+
+	if (cpu >= sizeof(scratch_used) / sizeof(scratch_used[0]))
+		return 0;
+	for (__u32 i = 0; i < SCRATCHES; i++) {
+		if (!(__sync_fetch_and_or(&scratch_used[cpu], 1u << i) & (1u << i))) {
+			__u32 place = cpu * SCRATCHES + i;
+			struct scratch *s = bpf_map_lookup_elem(&scratches, &place);
+
+			*slot = place;
+			return s;
+		}
+	}
+	return 0;
+}
+
+inline_always void give_scratch(__u32 slot)
+{
+	__u32 cpu = slot / SCRATCHES;
+
+	if (cpu < sizeof(scratch_used) / sizeof(scratch_used[0]))
+		__sync_fetch_and_and(&scratch_used[cpu], ~(1u << (slot % SCRATCHES)));
+}
+
+/* Follows one fetch's memory reads. */
+inline_always __u64 follow(const struct fetch *f, __u64 v, int *failed)
+{
+	int is_string = f->format == FORMAT_STRING || f->format == FORMAT_USER_STRING;
+
+	for (int d = 0; d < DEREFS; d++) {
+		__u32 size = 8;
+		__u64 address, got = 0;
+		long err;
+
+		if (d >= f->derefs)
+			break;
+		address = v + f->offset[d];
+		if (d + 1 == f->derefs) {
+			if (is_string)
+				return address;
+			size = f->size;
+			if (size == 0 || size > 8)
+				size = 8;
+		}
+		if (f->user >> d & 1)
+			err = bpf_probe_read_user(&got, size, (void *)address);
+		else if (kernel_readable)
+			err = bpf_probe_read_kernel(&got, size, (void *)address);
+		else
+			err = -1;
+		if (err) {
+			*failed = 1;
+			return 0;
+		}
+		v = got;
+	}
+	return v;
+}
+
+inline_always __u64 cut(__u64 v, __u8 size, __u8 format)
+{
+	__u32 unused = size && size < 8 ? 64 - size * 8 : 0;
+
+	v <<= unused & 63;
+	if (format == FORMAT_SIGNED)
+		return (__s64)v >> (unused & 63);
+	return v >> (unused & 63);
+}
+
+/* A string of fixed size inside a tracepoint's record, which ends in a NUL or with its field. */
+inline_always long copy_record(char *to, struct scratch *s, const struct fetch *f)
+{
+	const char *record = (const char *)s->word;
+	__u32 n = f->size < RECORD_STRING ? f->size : RECORD_STRING - 1;
+
+	for (__u32 i = 0; i < RECORD_STRING; i++) {
+		__u32 at = f->index + i;
+
+		if (i >= n || at >= sizeof(s->word)) {
+			to[i] = 0;
+			return i;
+		}
+		to[i] = record[at];
+	}
+	return n;
+}
+
+/* Reads the values of one phase: those that exist at entry, or those of the return. */
+static __attribute__((noinline)) int read_values(void *ctx, struct scratch *s, const struct recipe *r, __u32 at_return, __u32 context)
+{
+	if (!s || !r)
+		return 0;
+	for (int i = 0; i < FETCHES; i++) {
+		const struct fetch *f = &r->fetch[i];
+		int failed = 0;
+		__u64 v = 0;
+
+		if (i >= r->fetches)
+			break;
+		if (f->at_return != at_return)
+			continue;
+		switch (f->base) {
+		case BASE_WORD:
+			if (f->index < WORDS)
+				v = s->word[f->index] >> (f->shift & 63);
+			break;
+		case BASE_RETVAL:
+			v = s->retval;
+			break;
+		case BASE_IMMEDIATE:
+			v = f->value;
+			break;
+		case BASE_PID:
+			v = bpf_get_current_pid_tgid() >> 32;
+			break;
+		case BASE_TID:
+			v = (__u32)bpf_get_current_pid_tgid();
+			break;
+		case BASE_UID:
+			v = (__u32)bpf_get_current_uid_gid();
+			break;
+		case BASE_CPU:
+			v = bpf_get_smp_processor_id();
+			break;
+		case BASE_LATENCY:
+			v = s->latency;
+			break;
+		case BASE_CONTEXT:
+			v = context;
+			break;
+		case BASE_DATA_LOC:
+			if (f->index < WORDS)
+				v = (__u64)ctx + (s->word[f->index] >> (f->shift & 63) & 0xffff);
+			break;
+		}
+		v = follow(f, v, &failed);
+		if (f->format == FORMAT_STRING || f->format == FORMAT_USER_STRING) {
+			char *to = s->values.string[f->string & (STRINGS - 1)];
+			long n = -1;
+
+			to[0] = 0;
+			if (f->base == BASE_COMM)
+				n = bpf_get_current_comm(to, 16);
+			else if (f->base == BASE_RECORD)
+				n = copy_record(to, s, f);
+			else if (failed)
+				;
+			else if (f->format == FORMAT_USER_STRING)
+				n = bpf_probe_read_user_str(to, STRING_SIZE, (void *)v);
+			else if (kernel_readable)
+				n = bpf_probe_read_kernel_str(to, STRING_SIZE, (void *)v);
+			if (n < 0)
+				failed = 1;
+		} else {
+			v = cut(v, f->size, f->format);
+		}
+		s->values.number[i] = v;
+		if (failed)
+			s->values.failed |= 1u << i;
+		else
+			s->values.failed &= ~(1u << i);
+	}
+	return 0;
+}
+
+/* A match of a glob, one step at a time: "*" and "?". */
+struct match {
+	const struct recipe *recipe;
+	struct scratch *scratch;
+	__u32 constant, string;
+	__u32 p, t; /* where in pattern and text */
+	__u32 star, mark; /* behind the last star, and the text that it has taken; star is 0 before one came */
+	__u32 matched;
+};
+
+static long match_step(__u32 i, void *data)
+{
+	struct match *m = data;
+	char p, t;
+
+	if (m->p >= CONSTANT_SIZE || m->t >= STRING_SIZE)
+		return 1;
+	p = m->recipe->constant[m->constant & (STRINGS - 1)][m->p & (CONSTANT_SIZE - 1)];
+	t = m->scratch->values.string[m->string & (STRINGS - 1)][m->t & (STRING_SIZE - 1)];
+	if (p == '*') {
+		m->p++;
+		m->star = m->p;
+		m->mark = m->t;
+		return 0;
+	}
+	if (!t) {
+		m->matched = !p;
+		return 1;
+	}
+	if (p && (p == '?' || p == t)) {
+		m->p++;
+		m->t++;
+		return 0;
+	}
+	if (!m->star)
+		return 1;
+	m->mark++;
+	m->t = m->mark;
+	m->p = m->star;
+	return 0;
+}
+
+/* Steps enough for any pattern whose parts between stars do not repeat their beginnings. */
+#define MATCH_STEPS (8 * STRING_SIZE)
+
+inline_always __u32 match_glob(struct scratch *s, const struct recipe *r, __u32 constant, __u32 string)
+{
+	struct match m = { .recipe = r, .scratch = s, .constant = constant, .string = string };
+
+	bpf_loop(MATCH_STEPS, match_step, &m, 0);
+	return m.matched;
+}
+
+inline_always __u32 same_string(struct scratch *s, const struct recipe *r, __u32 constant, __u32 string)
+{
+	const char *c = r->constant[constant & (STRINGS - 1)];
+	const char *v = s->values.string[string & (STRINGS - 1)];
+
+	for (int i = 0; i < CONSTANT_SIZE; i++) {
+		if (c[i] != v[i])
+			return 0;
+		if (!c[i])
+			return 1;
+	}
+	return 0;
+}
+
+/* One comparison. A value that could not be read makes it false. */
+inline_always __u32 compare(struct scratch *s, const struct recipe *r, const struct test *t)
+{
+	__u64 l, v = t->value;
+
+	if (t->left >= FETCHES || s->values.failed >> t->left & 1)
+		return 0;
+	if (t->op == TEST_STRING)
+		return same_string(s, r, t->right, r->fetch[t->left].string);
+	if (t->op == TEST_GLOB)
+		return globs_used ? match_glob(s, r, t->right, r->fetch[t->left].string) : 0;
+	l = s->values.number[t->left];
+	if (t->right) {
+		__u32 right = t->right - 1;
+
+		if (right >= FETCHES || s->values.failed >> right & 1)
+			return 0;
+		v = s->values.number[right];
+	}
+	switch (t->op) {
+	case TEST_EQUAL:
+		return l == v;
+	case TEST_LESS:
+		return t->is_signed ? (__s64)l < (__s64)v : l < v;
+	case TEST_LESS_EQUAL:
+		return t->is_signed ? (__s64)l <= (__s64)v : l <= v;
+	case TEST_BITS:
+		return (l & v) != 0;
+	}
+	return 0;
+}
+
+/* The predicate of one phase. */
+static __attribute__((noinline)) int accept(struct scratch *s, const struct recipe *r, __u32 from, __u32 to)
+{
+	__u64 stack = 1; /* true if there is no test */
+
+	if (!s || !r)
+		return 0;
+	for (__u32 i = 0; i < TESTS; i++) {
+		const struct test *t = &r->test[i];
+		__u64 top = stack & 1;
+
+		if (i < from)
+			continue;
+		if (i >= to)
+			break;
+		switch (t->op) {
+		case TEST_AND:
+			stack >>= 1;
+			stack &= ~1ull | top;
+			break;
+		case TEST_OR:
+			stack >>= 1;
+			stack |= top;
+			break;
+		case TEST_NOT:
+			stack ^= 1;
+			break;
+		default:
+			stack = stack << 1 | compare(s, r, t);
+		}
+	}
+	return stack & 1;
+}
+
+/* Sends what was read. */
+static __attribute__((noinline)) int send_event(void *ctx, struct scratch *s, __u32 probe, __u32 context, __u32 kind)
+{
+	struct event *e;
+	__u64 id = bpf_get_current_pid_tgid(), wake = BPF_RB_NO_WAKEUP;
+	__u32 size = event_size;
+
+	if (!s)
+		return 0;
+	e = &s->out.event;
+	e->time = bpf_ktime_get_ns();
+	e->latency = s->latency;
+	e->retval = s->retval;
+	e->probe = probe;
+	e->context = context;
+	e->pid = id >> 32;
+	e->tid = id;
+	e->cpu = bpf_get_smp_processor_id();
+	e->kind = kind;
+	e->failed = s->values.failed;
+	e->frames = 0;
+	bpf_get_current_comm(e->comm, sizeof(e->comm));
+	for (int i = 0; i < VALUES; i++)
+		e->number[i] = s->values.number[i];
+	/* The loader gives these offsets: parts follow each other without a gap. */
+	if (strings_offset)
+		__builtin_memcpy((void *)e + sizeof(*e), s->values.string, sizeof(s->values.string));
+	if (words_offset && words_offset <= sizeof(*e) + STRINGS * STRING_SIZE)
+		__builtin_memcpy((void *)e + words_offset, s->word, sizeof(s->word));
+	if (stack_offset && stack_offset <= sizeof(*e) + STRINGS * STRING_SIZE + WORDS * 8)
+		e->frames = bpf_get_stack(ctx, (void *)e + stack_offset, FRAMES * 8, 0);
+	if (size < sizeof(*e) || size > sizeof(s->out))
+		return 0;
+	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= wakeup_bytes)
+		wake = BPF_RB_FORCE_WAKEUP;
+	return bpf_ringbuf_output(&events, e, size, wake);
+}
+
+#endif
