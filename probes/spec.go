@@ -13,7 +13,7 @@ type Spec struct {
 	Group    string   // of a tracepoint: the subsystem; may be a glob
 	Path     string   // of a uprobe: the program or library
 	Offset   uint64   // bytes behind the symbol's address; an offset makes it an instruction probe of KindEntry
-	Address  uint64   // a kernel address in place of a symbol; 0 if there is a symbol
+	Address  uint64   // in place of a symbol: a kernel address; of a uprobe: the address as nm shows it. 0 if there is a symbol
 	Args     []Arg    // what each event shows, in order
 	If       Expr     // the hits that count; nil for all
 }
@@ -87,13 +87,17 @@ const (
 // AtReturn says whether the value exists only when the function returns.
 func (b Base) AtReturn() bool { return b == BaseRetval || b == BaseLatency }
 
-// A Deref is one memory read: 8 bytes (or the type's size for the last one) at the value so far plus Offset.
+// A Deref is one memory read: 8 bytes (or the type's size for the last one) at the value so far plus Offset. If the type
+// is a string, the last Deref reads no pointer: the string itself begins there, as in tracefs. So "+8(%a0):string" is the
+// string 8 bytes behind where parameter 0 points to, and "+0(+8(%a0)):string" the one that the pointer there points to.
 type Deref struct {
 	Offset int64
 	User   bool // +u8(…): in the process' own memory
 }
 
-// A Type is how a fetched value is cut and shown.
+// A Type is how a fetched value is cut and shown. A string always has a Deref, which Parse adds to "%a1:string", unless
+// it is $comm or the field of a tracepoint. The zero Type stands with a field that no type was written for, and means
+// the field's own.
 type Type struct {
 	Format Format
 	Size   int // bytes: 1, 2, 4, 8; 0 for strings
@@ -128,7 +132,8 @@ type Not struct {
 	Pos int
 }
 
-// Compare compares two values. A comparison is signed if one side is of a signed type or a negative number. Strings have OpEqual, OpNotEqual and OpMatch.
+// Compare compares two values. A comparison is signed if one side is of a signed type or a negative number (see Signed).
+// Strings have OpEqual, OpNotEqual and OpMatch.
 type Compare struct {
 	Op   Op
 	L, R Operand
@@ -164,11 +169,12 @@ const (
 
 // An Operand is one side of a comparison: a value that is read (Arg), or a constant.
 type Operand struct {
-	Kind   OperandKind
-	Arg    Arg    // of OperandArg: the named argument's copy, or an unnamed one for a fetch that stands in the predicate itself
-	Number int64  // of OperandNumber; a number above the largest int64 wraps
-	String string // of OperandString
-	Pos    int
+	Kind     OperandKind
+	Arg      Arg    // of OperandArg: the named argument's copy, or an unnamed one for a fetch that stands in the predicate itself
+	Number   int64  // of OperandNumber; a number above the largest int64 wraps
+	Negative bool   // of OperandNumber: it was written with a minus sign, so it did not wrap
+	String   string // of OperandString
+	Pos      int
 }
 
 // An OperandKind says what an operand is.
