@@ -44,6 +44,7 @@ inline_always void fill_words(void *ctx, struct scratch *s, enum source from)
 		}
 		break;
 	case FROM_RECORD:
+		s->record = (__u64)ctx;
 #pragma unroll
 		for (int i = 0; i < WORDS; i++)
 			if (words_here > i)
@@ -90,19 +91,21 @@ inline_always int count(void *ctx, __u32 probe, enum source from, __u32 kind, __
 	s->retval = retval;
 	s->latency = 0;
 	fill_words(ctx, s, from);
-	read_values(ctx, s, r, 0, context);
+	read_values(s, r, 0, context);
 	ok = accept(s, r, 0, r->tests);
 	if (ok) {
 		count_hit(probe, context);
-		if (events_used && r->flags & RECIPE_EVENT && send_event(ctx, s, probe, context, kind)) {
-			struct row *row = row_of(probe, context);
-
-			if (row)
-				row->dropped++;
-		}
+		if (events_used && r->flags & RECIPE_EVENT)
+			send(ctx, s, probe, context, kind);
 	}
 	give_scratch(slot);
 	return 0;
+}
+
+inline_always struct values *saved_at(struct saved *s, __u32 depth)
+{
+	asm volatile("" : "+r"(depth));
+	return &s->values[depth & (SAVED - 1)];
 }
 
 /* Does the call count, by its predicate at entry? What it shows is kept for its return. */
@@ -112,14 +115,14 @@ inline_always int begin_values(void *ctx, struct task *t, struct scratch *s, str
 	__u32 d = t->depth;
 
 	fill_words(ctx, s, from);
-	read_values(ctx, s, r, 0, context);
+	read_values(s, r, 0, context);
 	if (!accept(s, r, 0, r->tests))
 		return 0;
 	if (!(r->flags & RECIPE_EVENT) && !r->return_tests)
 		return 1;
 	saved = bpf_task_storage_get(&saved_values, (struct task_struct *)bpf_get_current_task_btf(), 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (saved && d < SAVED)
-		__builtin_memcpy(&saved->values[d & (SAVED - 1)], &s->values, sizeof(s->values));
+		__builtin_memcpy(saved_at(saved, d), &s->values, sizeof(s->values));
 	return 1;
 }
 
@@ -172,18 +175,14 @@ inline_always int end_values(void *ctx, struct task *t, struct recipe *r, struct
 	s->values.failed = ~0u;
 	saved = bpf_task_storage_get(&saved_values, (struct task_struct *)bpf_get_current_task_btf(), 0, 0);
 	if (saved && depth < SAVED)
-		__builtin_memcpy(&s->values, &saved->values[depth & (SAVED - 1)], sizeof(s->values));
+		__builtin_memcpy(&s->values, saved_at(saved, depth), sizeof(s->values));
 	fill_words(ctx, s, from);
 	s->retval = retval;
 	s->latency = ns;
-	read_values(ctx, s, r, 1, f->context);
+	read_values(s, r, 1, f->context);
 	ok = accept(s, r, r->tests, r->tests + r->return_tests);
-	if (ok && events_used && r->flags & RECIPE_EVENT && send_event(ctx, s, f->probe, f->context, EVENT_LATENCY)) {
-		struct row *row = row_of(f->probe, f->context);
-
-		if (row)
-			row->dropped++;
-	}
+	if (ok && events_used && r->flags & RECIPE_EVENT)
+		send(ctx, s, f->probe, f->context, EVENT_LATENCY);
 	give_scratch(slot);
 	return ok;
 }

@@ -141,9 +141,21 @@ type TraceScratch struct {
 		Pad    uint32
 	}
 	Word    [36]uint64
+	Record  uint64
 	Retval  uint64
 	Latency uint64
-	Out     struct {
+	Match   struct {
+		_        structs.HostLayout
+		Constant uint32
+		String   uint32
+		P        uint32
+		T        uint32
+		Star     uint32
+		Mark     uint32
+		Matched  uint32
+		Pad      uint32
+	}
+	Out struct {
 		_     structs.HostLayout
 		Event TraceEvent
 		Rest  [1312]uint8

@@ -98,103 +98,111 @@ inline_always long copy_record(char *to, struct scratch *s, const struct fetch *
 	return n;
 }
 
-/* Reads the values of one phase: those that exist at entry, or those of the return. */
-static __attribute__((noinline)) int read_values(void *ctx, struct scratch *s, const struct recipe *r, __u32 at_return, __u32 context)
+/*
+ * The functions from here on that are not static are verified once each, for any arguments, and not once for every path that leads to
+ * them: without that an interpreter is more than the verifier will look at. So each checks what it is given.
+ */
+
+/* Reads one value. */
+__attribute__((noinline)) int read_value(struct scratch *s, const struct recipe *r, __u32 i, __u32 context)
 {
-	if (!s || !r)
+	const struct fetch *f;
+	int failed = 0;
+	__u64 v = 0;
+
+	if (!s || !r || i >= FETCHES)
 		return 0;
-	for (int i = 0; i < FETCHES; i++) {
-		const struct fetch *f = &r->fetch[i];
-		int failed = 0;
-		__u64 v = 0;
-
-		if (i >= r->fetches)
-			break;
-		if (f->at_return != at_return)
-			continue;
-		switch (f->base) {
-		case BASE_WORD:
-			if (f->index < WORDS)
-				v = s->word[f->index] >> (f->shift & 63);
-			break;
-		case BASE_RETVAL:
-			v = s->retval;
-			break;
-		case BASE_IMMEDIATE:
-			v = f->value;
-			break;
-		case BASE_PID:
-			v = bpf_get_current_pid_tgid() >> 32;
-			break;
-		case BASE_TID:
-			v = (__u32)bpf_get_current_pid_tgid();
-			break;
-		case BASE_UID:
-			v = (__u32)bpf_get_current_uid_gid();
-			break;
-		case BASE_CPU:
-			v = bpf_get_smp_processor_id();
-			break;
-		case BASE_LATENCY:
-			v = s->latency;
-			break;
-		case BASE_CONTEXT:
-			v = context;
-			break;
-		case BASE_DATA_LOC:
-			if (f->index < WORDS)
-				v = (__u64)ctx + (s->word[f->index] >> (f->shift & 63) & 0xffff);
-			break;
-		}
-		v = follow(f, v, &failed);
-		if (f->format == FORMAT_STRING || f->format == FORMAT_USER_STRING) {
-			char *to = s->values.string[f->string & (STRINGS - 1)];
-			long n = -1;
-
-			to[0] = 0;
-			if (f->base == BASE_COMM)
-				n = bpf_get_current_comm(to, 16);
-			else if (f->base == BASE_RECORD)
-				n = copy_record(to, s, f);
-			else if (failed)
-				;
-			else if (f->format == FORMAT_USER_STRING)
-				n = bpf_probe_read_user_str(to, STRING_SIZE, (void *)v);
-			else if (kernel_readable)
-				n = bpf_probe_read_kernel_str(to, STRING_SIZE, (void *)v);
-			if (n < 0)
-				failed = 1;
-		} else {
-			v = cut(v, f->size, f->format);
-		}
-		s->values.number[i] = v;
-		if (failed)
-			s->values.failed |= 1u << i;
-		else
-			s->values.failed &= ~(1u << i);
+	f = &r->fetch[i];
+	switch (f->base) {
+	case BASE_WORD:
+		if (f->index < WORDS)
+			v = s->word[f->index] >> (f->shift & 63);
+		break;
+	case BASE_RETVAL:
+		v = s->retval;
+		break;
+	case BASE_IMMEDIATE:
+		v = f->value;
+		break;
+	case BASE_PID:
+		v = bpf_get_current_pid_tgid() >> 32;
+		break;
+	case BASE_TID:
+		v = (__u32)bpf_get_current_pid_tgid();
+		break;
+	case BASE_UID:
+		v = (__u32)bpf_get_current_uid_gid();
+		break;
+	case BASE_CPU:
+		v = bpf_get_smp_processor_id();
+		break;
+	case BASE_LATENCY:
+		v = s->latency;
+		break;
+	case BASE_CONTEXT:
+		v = context;
+		break;
+	case BASE_DATA_LOC:
+		if (f->index < WORDS)
+			v = s->record + (s->word[f->index] >> (f->shift & 63) & 0xffff);
+		break;
 	}
+	v = follow(f, v, &failed);
+	if (f->format == FORMAT_STRING || f->format == FORMAT_USER_STRING) {
+		char *to = s->values.string[f->string & (STRINGS - 1)];
+		long n = -1;
+
+		to[0] = 0;
+		if (f->base == BASE_COMM)
+			n = bpf_get_current_comm(to, 16);
+		else if (f->base == BASE_RECORD)
+			n = copy_record(to, s, f);
+		else if (failed)
+			;
+		else if (f->format == FORMAT_USER_STRING)
+			n = bpf_probe_read_user_str(to, STRING_SIZE, (void *)v);
+		else if (kernel_readable)
+			n = bpf_probe_read_kernel_str(to, STRING_SIZE, (void *)v);
+		if (n < 0)
+			failed = 1;
+	} else {
+		v = cut(v, f->size, f->format);
+	}
+	s->values.number[i] = v;
+	if (failed)
+		s->values.failed |= 1u << i;
+	else
+		s->values.failed &= ~(1u << i);
 	return 0;
 }
 
-/* A match of a glob, one step at a time: "*" and "?". */
-struct match {
+/* Reads the values of one phase: those that exist at entry, or those of the return. */
+inline_always void read_values(struct scratch *s, const struct recipe *r, __u32 at_return, __u32 context)
+{
+	for (__u32 i = 0; i < FETCHES; i++) {
+		if (i >= r->fetches)
+			break;
+		if (r->fetch[i].at_return == at_return)
+			read_value(s, r, i, context);
+	}
+}
+
+struct match_arguments {
 	const struct recipe *recipe;
 	struct scratch *scratch;
-	__u32 constant, string;
-	__u32 p, t; /* where in pattern and text */
-	__u32 star, mark; /* behind the last star, and the text that it has taken; star is 0 before one came */
-	__u32 matched;
 };
 
+/* One step of a match: "*" is any text, "?" any character. */
 static long match_step(__u32 i, void *data)
 {
-	struct match *m = data;
+	struct match_arguments *a = data;
+	struct match *m = &a->scratch->match;
 	char p, t;
 
 	if (m->p >= CONSTANT_SIZE || m->t >= STRING_SIZE)
 		return 1;
-	p = m->recipe->constant[m->constant & (STRINGS - 1)][m->p & (CONSTANT_SIZE - 1)];
-	t = m->scratch->values.string[m->string & (STRINGS - 1)][m->t & (STRING_SIZE - 1)];
+	p = a->recipe->constant[m->constant & (STRINGS - 1)][m->p & (CONSTANT_SIZE - 1)];
+	t = a->scratch->values.string[m->string & (STRINGS - 1)][m->t & (STRING_SIZE - 1)];
 	if (p == '*') {
 		m->p++;
 		m->star = m->p;
@@ -218,15 +226,18 @@ static long match_step(__u32 i, void *data)
 	return 0;
 }
 
-/* Steps enough for any pattern whose parts between stars do not repeat their beginnings. */
-#define MATCH_STEPS (8 * STRING_SIZE)
+/* Enough for the worst pattern: every character of the text begins a match of the whole pattern once. */
+#define MATCH_STEPS (STRING_SIZE * CONSTANT_SIZE)
 
 inline_always __u32 match_glob(struct scratch *s, const struct recipe *r, __u32 constant, __u32 string)
 {
-	struct match m = { .recipe = r, .scratch = s, .constant = constant, .string = string };
+	struct match_arguments a = { .recipe = r, .scratch = s };
 
-	bpf_loop(MATCH_STEPS, match_step, &m, 0);
-	return m.matched;
+	__builtin_memset(&s->match, 0, sizeof(s->match));
+	s->match.constant = constant;
+	s->match.string = string;
+	bpf_loop(MATCH_STEPS, match_step, &a, 0);
+	return s->match.matched;
 }
 
 inline_always __u32 same_string(struct scratch *s, const struct recipe *r, __u32 constant, __u32 string)
@@ -244,20 +255,26 @@ inline_always __u32 same_string(struct scratch *s, const struct recipe *r, __u32
 }
 
 /* One comparison. A value that could not be read makes it false. */
-inline_always __u32 compare(struct scratch *s, const struct recipe *r, const struct test *t)
+__attribute__((noinline)) int compare(struct scratch *s, const struct recipe *r, __u32 i)
 {
-	__u64 l, v = t->value;
+	const struct test *t;
+	__u32 left, right;
+	__u64 l, v;
 
-	if (t->left >= FETCHES || s->values.failed >> t->left & 1)
+	if (!s || !r || i >= TESTS)
+		return 0;
+	t = &r->test[i];
+	v = t->value;
+	left = t->left;
+	if (left >= FETCHES || s->values.failed >> left & 1)
 		return 0;
 	if (t->op == TEST_STRING)
-		return same_string(s, r, t->right, r->fetch[t->left].string);
+		return same_string(s, r, t->right, r->fetch[left].string);
 	if (t->op == TEST_GLOB)
-		return globs_used ? match_glob(s, r, t->right, r->fetch[t->left].string) : 0;
-	l = s->values.number[t->left];
+		return globs_used ? match_glob(s, r, t->right, r->fetch[left].string) : 0;
+	l = s->values.number[left];
 	if (t->right) {
-		__u32 right = t->right - 1;
-
+		right = t->right - 1;
 		if (right >= FETCHES || s->values.failed >> right & 1)
 			return 0;
 		v = s->values.number[right];
@@ -275,22 +292,21 @@ inline_always __u32 compare(struct scratch *s, const struct recipe *r, const str
 	return 0;
 }
 
-/* The predicate of one phase. */
-static __attribute__((noinline)) int accept(struct scratch *s, const struct recipe *r, __u32 from, __u32 to)
+/* The predicate of one phase: its tests in postfix order. */
+__attribute__((noinline)) int accept(struct scratch *s, const struct recipe *r, __u32 from, __u32 to)
 {
 	__u64 stack = 1; /* true if there is no test */
 
 	if (!s || !r)
 		return 0;
 	for (__u32 i = 0; i < TESTS; i++) {
-		const struct test *t = &r->test[i];
 		__u64 top = stack & 1;
 
 		if (i < from)
 			continue;
 		if (i >= to)
 			break;
-		switch (t->op) {
+		switch (r->test[i].op) {
 		case TEST_AND:
 			stack >>= 1;
 			stack &= ~1ull | top;
@@ -303,18 +319,18 @@ static __attribute__((noinline)) int accept(struct scratch *s, const struct reci
 			stack ^= 1;
 			break;
 		default:
-			stack = stack << 1 | compare(s, r, t);
+			stack = stack << 1 | (compare(s, r, i) & 1);
 		}
 	}
 	return stack & 1;
 }
 
-/* Sends what was read. */
-static __attribute__((noinline)) int send_event(void *ctx, struct scratch *s, __u32 probe, __u32 context, __u32 kind)
+/* The part of an event that does not need the program's context. Gives 0, or 1 if it found no place. */
+__attribute__((noinline)) int send_event(struct scratch *s, __u32 probe, __u32 context, __u32 kind, int frames)
 {
-	struct event *e;
 	__u64 id = bpf_get_current_pid_tgid(), wake = BPF_RB_NO_WAKEUP;
 	__u32 size = event_size;
+	struct event *e;
 
 	if (!s)
 		return 0;
@@ -329,22 +345,35 @@ static __attribute__((noinline)) int send_event(void *ctx, struct scratch *s, __
 	e->cpu = bpf_get_smp_processor_id();
 	e->kind = kind;
 	e->failed = s->values.failed;
-	e->frames = 0;
+	e->frames = frames;
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	for (int i = 0; i < VALUES; i++)
 		e->number[i] = s->values.number[i];
-	/* The loader gives these offsets: parts follow each other without a gap. */
-	if (strings_offset)
-		__builtin_memcpy((void *)e + sizeof(*e), s->values.string, sizeof(s->values.string));
+	/* The loader gives these offsets: the parts follow each other without a gap. */
+	if (strings_offset && strings_offset <= sizeof(*e))
+		__builtin_memcpy((void *)e + strings_offset, s->values.string, sizeof(s->values.string));
 	if (words_offset && words_offset <= sizeof(*e) + STRINGS * STRING_SIZE)
 		__builtin_memcpy((void *)e + words_offset, s->word, sizeof(s->word));
-	if (stack_offset && stack_offset <= sizeof(*e) + STRINGS * STRING_SIZE + WORDS * 8)
-		e->frames = bpf_get_stack(ctx, (void *)e + stack_offset, FRAMES * 8, 0);
 	if (size < sizeof(*e) || size > sizeof(s->out))
 		return 0;
 	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= wakeup_bytes)
 		wake = BPF_RB_FORCE_WAKEUP;
-	return bpf_ringbuf_output(&events, e, size, wake);
+	return bpf_ringbuf_output(&events, e, size, wake) != 0;
+}
+
+/* Sends what was read, and counts what finds no place. */
+inline_always void send(void *ctx, struct scratch *s, __u32 probe, __u32 context, __u32 kind)
+{
+	int frames = 0;
+	struct row *row;
+
+	if (stack_offset && stack_offset <= sizeof(struct event) + STRINGS * STRING_SIZE + WORDS * 8)
+		frames = bpf_get_stack(ctx, (void *)&s->out + stack_offset, FRAMES * 8, 0);
+	if (!send_event(s, probe, context, kind, frames))
+		return;
+	row = row_of(probe, context);
+	if (row)
+		row->dropped++;
 }
 
 #endif

@@ -189,12 +189,23 @@ struct event {
 	__u64 number[VALUES];
 };
 
+/* A match of a glob. In memory, where the verifier does not follow each step's numbers. */
+struct match {
+	__u32 constant, string;
+	__u32 p, t; /* where in pattern and text */
+	__u32 star, mark; /* behind the last star, and the text that it has taken; star is 0 before one came */
+	__u32 matched;
+	__u32 pad;
+};
+
 /* A place to put an event together: a CPU's. */
 struct scratch {
 	struct values values;
 	__u64 word[WORDS];
+	__u64 record; /* address of a tracepoint's record */
 	__u64 retval;
 	__u64 latency;
+	struct match match;
 	struct {
 		struct event event;
 		__u8 rest[STRINGS * STRING_SIZE + WORDS * 8 + FRAMES * 8];

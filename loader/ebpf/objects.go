@@ -58,13 +58,31 @@ func newObjects(consts constants, sz sizes) (_ *objects, err error) {
 		spec.Maps[name].MaxEntries = max(n, spec.Maps[name].MaxEntries)
 	}
 	for _, name := range []string{mapRows, mapRecipes, mapTasks, mapSaved, mapScratches, mapEvents, mapSyscalls, mapConstants, mapControl, mapScratchOf} {
-		m, err := ebpf.NewMap(spec.Maps[name])
+		ms := spec.Maps[name]
+		if name == mapConstants {
+			ms = constantsMap(spec)
+		}
+		m, err := ebpf.NewMap(ms)
 		if err != nil {
 			return nil, fmt.Errorf("make the eBPF map %s: %w", name, err)
 		}
 		o.maps[name] = m
 	}
 	return o, nil
+}
+
+// constantsMap is the map that the programs' constants are in. Its content is that of the spec's variables: only a whole
+// collection is loaded with them by the library, and ours are loaded one by one.
+func constantsMap(spec *ebpf.CollectionSpec) *ebpf.MapSpec {
+	ms := spec.Maps[mapConstants].Copy()
+	data := make([]byte, ms.ValueSize)
+	for _, v := range spec.Variables {
+		if v.SectionName == mapConstants && int(v.Offset) < len(data) {
+			copy(data[v.Offset:], v.Value)
+		}
+	}
+	ms.Contents = []ebpf.MapKV{{Key: uint32(0), Value: data}}
+	return ms
 }
 
 func setConstants(spec *ebpf.CollectionSpec, consts constants) error {
@@ -106,7 +124,7 @@ func (o *objects) load(name string, v variant) (*ebpf.Program, error) {
 		if err := setConstants(own, v.consts); err != nil {
 			return nil, err
 		}
-		m, err := ebpf.NewMap(own.Maps[mapConstants])
+		m, err := ebpf.NewMap(constantsMap(own))
 		if err != nil {
 			return nil, fmt.Errorf("make the constants of eBPF program %s: %w", name, err)
 		}
