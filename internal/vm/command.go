@@ -16,7 +16,7 @@ import (
 )
 
 // killGrace is how long a killed command's end is awaited.
-const killGrace = 10 * time.Second
+const killGrace = 5 * time.Second
 
 // Command is a program to run in a guest, as root.
 type Command struct {
@@ -28,7 +28,7 @@ type Command struct {
 	Dir string
 	// Stdin is the command's standard input; nil is none. After the command's end Run does not wait for a Read that is under way.
 	Stdin io.Reader
-	// Stdout and Stderr take the output; nil throws it away. A Write that blocks stops the output of the guest's other commands.
+	// Stdout and Stderr take the output; nil throws it away. If they are the same, the order of output is kept. A Write that blocks stops the output of the guest's other commands.
 	Stdout, Stderr io.Writer
 	// Terminal, if set, gives the command a terminal of this size; everything it prints goes to Stdout then.
 	Terminal *TerminalSize
@@ -93,7 +93,7 @@ func (g *Guest) run(ctx context.Context, c Command) error {
 		g.mu.Unlock()
 	}()
 
-	start := &wire.Start{Args: c.Args, Env: c.Env, Dir: c.Dir}
+	start := &wire.Start{Args: c.Args, Env: c.Env, Dir: c.Dir, Merged: same(c.Stdout, c.Stderr)}
 	if c.Terminal != nil {
 		start.Terminal = &wire.Size{Rows: c.Terminal.Rows, Columns: c.Terminal.Columns}
 	}
@@ -122,6 +122,16 @@ func (g *Guest) run(ctx context.Context, c Command) error {
 			return g.stop(ctx, id, name, running)
 		}
 	}
+}
+
+// same tells whether both writers are one. Some types can't be compared; these are not.
+func same(a, b io.Writer) (equal bool) {
+	defer func() {
+		if recover() != nil {
+			equal = false
+		}
+	}()
+	return a == b
 }
 
 // stop kills a command whose time is up.

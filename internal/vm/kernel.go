@@ -102,7 +102,7 @@ func download(ctx context.Context, meta, dir string) (string, error) {
 	name, err := dependency(ctx, meta)
 	if err != nil {
 		// A fresh system has no package lists, an old one may have lists that no longer match the archive.
-		if _, err := run(ctx, "", "apt-get", "-qq", "update"); err != nil {
+		if _, err := hostRun(ctx, "", "apt-get", "-qq", "update"); err != nil {
 			return "", err
 		}
 		if name, err = dependency(ctx, meta); err != nil {
@@ -116,11 +116,11 @@ func download(ctx context.Context, meta, dir string) (string, error) {
 	defer os.RemoveAll(work)
 	// apt gives the download to a user of its own where it can; as root in root's directory it would only complain.
 	get := func() error {
-		_, err := run(ctx, work, "apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", name)
+		_, err := hostRun(ctx, work, "apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", name)
 		return err
 	}
 	if err := get(); err != nil {
-		if _, update := run(ctx, "", "apt-get", "-qq", "update"); update != nil {
+		if _, update := hostRun(ctx, "", "apt-get", "-qq", "update"); update != nil {
 			return "", errors.Join(err, update)
 		}
 		if name, err = dependency(ctx, meta); err != nil {
@@ -135,7 +135,7 @@ func download(ctx context.Context, meta, dir string) (string, error) {
 		return "", fmt.Errorf("apt-get download %s left %d files", name, len(files))
 	}
 	tree := filepath.Join(work, "tree")
-	if _, err := run(ctx, "", "dpkg-deb", "-x", files[0], tree); err != nil {
+	if _, err := hostRun(ctx, "", "dpkg-deb", "-x", files[0], tree); err != nil {
 		return "", err
 	}
 	target := filepath.Join(dir, strings.TrimSuffix(filepath.Base(files[0]), ".deb"))
@@ -147,7 +147,7 @@ func download(ctx context.Context, meta, dir string) (string, error) {
 
 // dependency returns the versioned kernel package that the package meta depends on.
 func dependency(ctx context.Context, meta string) (string, error) {
-	out, err := run(ctx, "", "apt-cache", "depends", "--no-recommends", "--no-suggests", meta)
+	out, err := hostRun(ctx, "", "apt-cache", "depends", "--no-recommends", "--no-suggests", meta)
 	if err != nil {
 		return "", err
 	}
@@ -221,8 +221,8 @@ func lock(ctx context.Context, path string) (func(), error) {
 	}
 }
 
-// run runs a program of the host and returns its standard output. The error has the command and what it said.
-func run(ctx context.Context, dir string, args ...string) (string, error) {
+// hostRun runs a program of the host and returns its standard output. The error has the command and what it said.
+func hostRun(ctx context.Context, dir string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive")

@@ -2,7 +2,11 @@
 
 package vm
 
-import "strconv"
+import (
+	"strconv"
+
+	"github.com/trapline/trapline/internal/vm/wire"
+)
 
 // Machine is what differs between the machines that QEMU can be: a new architecture is a new value.
 type Machine struct {
@@ -36,20 +40,25 @@ func PC() *Machine {
 	}
 }
 
-// args is QEMU's command line. agent and files are the descriptors' numbers and the path at which the child finds its two sockets.
-func (m *Machine) args(c *Config, initrd, cmdline, agentFD, filesSocket string) []string {
-	return append(append([]string(nil), m.Args...),
+// args is QEMU's command line. agentFD is the number under which QEMU finds its end of the agent's socket.
+func (m *Machine) args(c *Config, initrd string, agentFD int, files []*fileServer) []string {
+	args := append([]string(nil), m.Args...)
+	args = append(args,
 		"-smp", strconv.Itoa(c.cpus()),
 		"-m", strconv.Itoa(c.memoryMiB())+"M",
 		// virtiofsd reads and writes the guest's memory itself.
 		"-object", "memory-backend-memfd,id=ram,share=on,size="+strconv.Itoa(c.memoryMiB())+"M",
 		"-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none", "-no-reboot",
 		"-serial", "stdio",
-		"-kernel", c.Kernel.Image, "-initrd", initrd, "-append", cmdline,
+		"-kernel", c.Kernel.Image, "-initrd", initrd, "-append", c.cmdline(),
 		"-device", m.SerialBus,
-		"-chardev", "socket,id=agent,fd="+agentFD,
-		"-device", "virtserialport,chardev=agent,name="+portName,
-		"-chardev", "socket,id=files,path="+filesSocket,
-		"-device", m.FileSystem+",chardev=files,tag="+shareTag,
+		"-chardev", "socket,id=agent,fd="+strconv.Itoa(agentFD),
+		"-device", "virtserialport,chardev=agent,name="+wire.Port,
 	)
+	for _, f := range files {
+		args = append(args,
+			"-chardev", "socket,id=files-"+f.tag+",path="+f.socket,
+			"-device", m.FileSystem+",chardev=files-"+f.tag+",tag="+f.tag)
+	}
+	return args
 }

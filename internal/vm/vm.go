@@ -3,7 +3,6 @@
 package vm
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,12 +23,6 @@ import (
 )
 
 const (
-	portName = wire.Port
-	shareTag = wire.ShareTag
-
-	// virtiofsdPath is QEMU's own file server, in Debian 12's qemu-system-common, which is not in PATH.
-	virtiofsdPath = "/usr/lib/qemu/virtiofsd"
-
 	// bootLimit is how long a guest may take to answer. It takes some 4 s on a quiet machine.
 	bootLimit = 3 * time.Minute
 	// closeLimit is how long an orderly end may take.
@@ -56,7 +49,8 @@ type Config struct {
 	// Files are files and directories of the host (absolute paths) that are seen at another path in the guest, read-only:
 	// path in the guest → path on the host.
 	Files map[string]string
-	// Shared are directories of the host that the guest writes to. Everywhere else its writes stay in its own memory.
+	// Shared are directories of the host that the guest writes to, and in which it sees at once what the host writes.
+	// Everywhere else its writes stay in its own memory, and a file that it has seen once does not change for it.
 	Shared []string
 	// Env is set for every command, "NAME=value".
 	Env []string
@@ -115,7 +109,7 @@ type Guest struct {
 	dir     string // of sockets and initramfs; removed at the end
 	console *console
 	qemu    *child
-	files   *child
+	files   []*fileServer
 	port    net.Conn
 	cancel  context.CancelFunc
 	ready   chan struct{}
@@ -157,7 +151,7 @@ func (g *Guest) start(ctx context.Context) error {
 		return errors.New("root is needed to serve the host's files to a guest")
 	}
 	// Paths of sockets have to be short, so not below a test's own directory.
-	dir, err := os.MkdirTemp("", "guest-")
+	dir, err := os.MkdirTemp("", fmt.Sprintf("guest-%d-", os.Getpid()))
 	if err != nil {
 		return err
 	}
@@ -166,8 +160,7 @@ func (g *Guest) start(ctx context.Context) error {
 	if err := writeInitrd(ctx, initrd, machine, g.config.Kernel, g.setup()); err != nil {
 		return err
 	}
-	filesSocket := filepath.Join(dir, "files")
-	if err := g.serveFiles(ctx, filesSocket); err != nil {
+	if err := g.serveFiles(ctx); err != nil {
 		return err
 	}
 	ours, theirs, err := socketPair()
@@ -177,7 +170,7 @@ func (g *Guest) start(ctx context.Context) error {
 	defer theirs.Close()
 	g.port, g.out = ours, json.NewEncoder(ours)
 
-	cmd := exec.CommandContext(ctx, machine.QEMU, machine.args(&g.config, initrd, g.config.cmdline(), "3", filesSocket)...)
+	cmd := exec.CommandContext(ctx, machine.QEMU, machine.args(&g.config, initrd, 3, g.files)...)
 	cmd.Stdout, cmd.Stderr = g.console, g.console
 	cmd.ExtraFiles = []*os.File{theirs}
 	if g.qemu, err = startChild(cmd); err != nil {
@@ -189,7 +182,8 @@ func (g *Guest) start(ctx context.Context) error {
 	defer limit.Stop()
 	select {
 	case <-g.ready:
-		return nil
+		// QEMU has read the initramfs and opened the sockets: nothing is left to lie about if we are killed.
+		return os.RemoveAll(dir)
 	case <-g.qemu.done:
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -231,36 +225,19 @@ func guestPath() string {
 	return root
 }
 
-// serveFiles starts the server of the host's files, which QEMU connects to.
-func (g *Guest) serveFiles(ctx context.Context, socket string) error {
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
-	if err != nil {
-		return err
+// serveFiles starts the servers of the host's files.
+func (g *Guest) serveFiles(ctx context.Context) error {
+	caches := map[string]string{wire.HostTag: "always"}
+	if len(g.config.Shared) > 0 {
+		caches[wire.SharedTag] = "auto"
 	}
-	defer listener.Close()
-	listener.SetUnlinkOnClose(false) // the child has it
-	file, err := listener.File()
-	if err != nil {
-		return err
+	for tag, cache := range caches {
+		server, err := serveFiles(ctx, tag, filepath.Join(g.dir, tag), cache, g.log)
+		if err != nil {
+			return err
+		}
+		g.files = append(g.files, server)
 	}
-	defer file.Close()
-	var said bytes.Buffer
-	cmd := exec.CommandContext(ctx, virtiofsdPath, "--fd=3", "-f", "-o", "source=/", "-o", "cache=auto",
-		// chroot needs the least of the machine it runs on; with / as the source it hides nothing.
-		"-o", "sandbox=chroot", "-o", "log_level=err",
-		// Raising the limit needs a capability that containers lack.
-		"--rlimit-nofile=0")
-	cmd.ExtraFiles = []*os.File{file}
-	cmd.Stdout, cmd.Stderr = &said, &said
-	g.files, err = startChild(cmd)
-	if err != nil {
-		g.files = nil
-		return fmt.Errorf("start virtiofsd (Debian's qemu-system-common): %w", err)
-	}
-	go func() {
-		<-g.files.done
-		g.log.Debug("virtiofsd has ended", "error", g.files.err, "said", said.String())
-	}()
 	return nil
 }
 
@@ -322,7 +299,9 @@ func (g *Guest) Close() error {
 func (g *Guest) end() {
 	g.cancel()
 	g.qemu.kill()
-	g.files.kill()
+	for _, server := range g.files {
+		server.kill()
+	}
 	if g.port != nil {
 		g.port.Close()
 	}

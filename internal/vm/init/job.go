@@ -43,8 +43,11 @@ func (s *server) start(id int, start *wire.Start) (*job, error) {
 	if start.Terminal != nil {
 		return j, s.startOnTerminal(id, j, start.Terminal)
 	}
-	cmd.Stdout = sender(func(b []byte) { s.send(wire.FromGuest{ID: id, Stdout: b}) })
-	cmd.Stderr = sender(func(b []byte) { s.send(wire.FromGuest{ID: id, Stderr: b}) })
+	cmd.Stdout = &sender{func(b []byte) { s.send(wire.FromGuest{ID: id, Stdout: b}) }}
+	cmd.Stderr = &sender{func(b []byte) { s.send(wire.FromGuest{ID: id, Stderr: b}) }}
+	if start.Merged {
+		cmd.Stderr = cmd.Stdout // the same value: exec gives the command one pipe for both
+	}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -130,10 +133,10 @@ func exit(cmd *exec.Cmd, err error) *wire.Exit {
 }
 
 // sender is an io.Writer that hands on what is written.
-type sender func([]byte)
+type sender struct{ send func([]byte) }
 
-func (s sender) Write(b []byte) (int, error) {
-	s(b)
+func (s *sender) Write(b []byte) (int, error) {
+	s.send(b)
 	return len(b), nil
 }
 

@@ -39,9 +39,8 @@ func boot() error {
 	if err != nil {
 		return err
 	}
-	env := append(os.Environ(), setup.Env...)
 	agent, err := syscall.ForkExec(selfPath, []string{"trapline-agent"}, &syscall.ProcAttr{
-		Dir: "/", Env: env, Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true},
+		Dir: "/", Env: setup.Env, Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
 		return fmt.Errorf("start the agent: %w", err)

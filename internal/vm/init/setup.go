@@ -19,11 +19,12 @@ import (
 // selfPath is where this program stays visible after the change of root: the agent is started from it.
 const selfPath = "/run/trapline-init"
 
-// hostRoot is where the host's files are mounted before they are made the root, and newRoot the root to be.
+// Where the host's files are mounted before they are made the root, and the root to be.
 const (
-	hostRoot = "/host"
-	overlay  = "/overlay"
-	newRoot  = "/newroot"
+	hostRoot   = "/host"
+	sharedRoot = "/shared"
+	overlay    = "/overlay"
+	newRoot    = "/newroot"
 )
 
 // mount is one file system of the guest.
@@ -120,12 +121,12 @@ func load(path string) error {
 
 // newRootMounts builds the tree at newRoot: the host's files below a layer in memory that takes what the guest writes.
 func newRootMounts(setup wire.Setup) error {
-	for _, dir := range []string{hostRoot, overlay, newRoot} {
+	for _, dir := range []string{hostRoot, sharedRoot, overlay, newRoot} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
 	}
-	if err := unix.Mount(wire.ShareTag, hostRoot, "virtiofs", 0, ""); err != nil {
+	if err := unix.Mount(wire.HostTag, hostRoot, "virtiofs", 0, ""); err != nil {
 		return fmt.Errorf("mount the host's files: %w", err)
 	}
 	if err := unix.Mount("tmpfs", overlay, "tmpfs", 0, "mode=755"); err != nil {
@@ -145,21 +146,27 @@ func newRootMounts(setup wire.Setup) error {
 		return err
 	}
 	for _, bind := range setup.Binds {
-		if err := bindMount(bind.From, bind.To, unix.MS_RDONLY); err != nil {
+		if err := bindMount(hostRoot, bind.From, bind.To, unix.MS_RDONLY); err != nil {
 			return err
 		}
 	}
+	if len(setup.Shared) == 0 {
+		return nil
+	}
+	if err := unix.Mount(wire.SharedTag, sharedRoot, "virtiofs", 0, ""); err != nil {
+		return fmt.Errorf("mount the host's shared directories: %w", err)
+	}
 	for _, dir := range setup.Shared {
-		if err := bindMount(dir, dir, 0); err != nil {
+		if err := bindMount(sharedRoot, dir, dir, 0); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// bindMount makes the host's from visible at to in the new root.
-func bindMount(from, to string, flags uintptr) error {
-	source, target := filepath.Join(hostRoot, from), filepath.Join(newRoot, to)
+// bindMount makes the host's from, which is below root, visible at to in the new root.
+func bindMount(root, from, to string, flags uintptr) error {
+	source, target := filepath.Join(root, from), filepath.Join(newRoot, to)
 	info, err := os.Stat(source)
 	if err != nil {
 		return fmt.Errorf("the host's %s: %w", from, err)

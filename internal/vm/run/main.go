@@ -110,6 +110,7 @@ func execute(ctx context.Context, guest *vm.Guest, command vm.Command) error {
 		size := terminalSize()
 		sizes := make(chan vm.TerminalSize)
 		command.Terminal, command.Sizes = &size, sizes
+		command.Env = append([]string{"TERM=" + os.Getenv("TERM")}, command.Env...)
 		signal.Notify(signals, syscall.SIGWINCH)
 		done := make(chan struct{})
 		defer close(done)

@@ -16,8 +16,12 @@ const Port = "trapline.agent"
 // Settings is the file of the initramfs, as JSON, that tells the guest's init what to set up before it answers.
 const Settings = "/settings.json"
 
-// ShareTag names the virtio file system that holds the host's files.
-const ShareTag = "host"
+// Tags of the virtio file systems. Both are the host's root. HostTag is cached as if it never changed, which starts a
+// program ten times faster; SharedTag is there only with Setup.Shared, and always asks the host.
+const (
+	HostTag   = "host"
+	SharedTag = "shared"
+)
 
 // Setup is the content of Settings.
 type Setup struct {
@@ -55,6 +59,8 @@ type Start struct {
 	Args []string `json:"args"`
 	Env  []string `json:"env,omitempty"` // added to the guest's
 	Dir  string   `json:"dir,omitempty"` // "" is /
+	// Merged sends standard error as standard output, in the order in which both were written.
+	Merged bool `json:"merged,omitempty"`
 	// Terminal, if set, is the size of a terminal that the command gets for standard input, output and error.
 	Terminal *Size `json:"terminal,omitempty"`
 }
