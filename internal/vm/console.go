@@ -13,8 +13,8 @@ import (
 // consoleKept is how much of the console is kept, bytes: enough for a panic with its traces.
 const consoleKept = 256 << 10
 
-// consoleTail is how many lines of the console an error quotes.
-const consoleTail = 30
+// consoleTail is how many lines of the console an error quotes: a panic with its trace has some 60.
+const consoleTail = 80
 
 // console collects what the guest's kernel says. It is the io.Writer behind the serial port.
 type console struct {

@@ -84,7 +84,9 @@ func buildInit(ctx context.Context, goarch string) ([]byte, error) {
 	defer unlock()
 	path := filepath.Join(dir, "init")
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, initPackage)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+goarch, "GOFLAGS=")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+goarch,
+		// Flags of the caller (race, tags) are for its own programs, and a checkout of another owner has no version to ask for.
+		"GOFLAGS=-buildvcs=false")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build %s (run this inside Trapline's checkout): %w: %s", initPackage, err, bytes.TrimSpace(out))
 	}

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -337,5 +336,5 @@ func (g *Guest) quoteConsole() string {
 	if tail == "" {
 		return "; its console is empty"
 	}
-	return "; the end of its console:\n\t" + strings.ReplaceAll(tail, "\n", "\n\t") + "\n(console lines kept: " + strconv.Itoa(strings.Count(tail, "\n")+1) + ")"
+	return "; the end of its console:\n\t" + strings.ReplaceAll(tail, "\n", "\n\t")
 }
