@@ -3,14 +3,13 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/trapline/trapline/internal/columns"
 )
 
-// table is one table: columns, numbers to the right, and rows. It is written here and not by a library because the
-// libraries for it take longer to load (half a millisecond) than a small dump takes to stop its target.
+// table is one table: columns, numbers to the right, and rows.
 type table struct {
 	title  string
 	header []string
@@ -30,42 +29,11 @@ func (t *table) write(w io.Writer) error {
 	if len(t.rows) == 0 {
 		return nil
 	}
-	widths := make([]int, len(t.header))
-	for _, row := range append([][]string{t.header}, t.rows...) {
-		for i, c := range row[:min(len(row), len(widths))] {
-			widths[i] = max(widths[i], utf8.RuneCountInString(c))
-		}
-	}
 	var b strings.Builder
 	if t.title != "" {
-		fmt.Fprintf(&b, "\n%s\n", t.title)
+		b.WriteString("\n" + t.title + "\n")
 	}
-	t.line(&b, widths, t.header)
-	total := 2 * (len(widths) - 1)
-	for _, width := range widths {
-		total += width
-	}
-	b.WriteString(strings.Repeat("─", total) + "\n")
-	for _, row := range t.rows {
-		t.line(&b, widths, row)
-	}
+	columns.Write(&b, t.header, t.right, t.rows)
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// line writes a row: two blanks between columns, none at its end.
-func (t *table) line(b *strings.Builder, widths []int, row []string) {
-	blanks := 0
-	for i, c := range row[:min(len(row), len(widths))] {
-		fill := widths[i] - utf8.RuneCountInString(c)
-		if i < len(t.right) && t.right[i] == 'r' {
-			blanks, fill = blanks+fill, 0
-		}
-		if c != "" {
-			b.WriteString(strings.Repeat(" ", blanks) + c)
-			blanks = 0
-		}
-		blanks += fill + 2
-	}
-	b.WriteByte('\n')
 }
