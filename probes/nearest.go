@@ -69,3 +69,6 @@ func nearest(name string, candidates []string, n int) []string {
 
 // typingErrors is how many characters may be wrong in a name so that another is still likely to be the one meant.
 func typingErrors(name string) int { return min(3, (len(name)+2)/4) }
+
+// Nearest gives up to n of the candidates that name may have been meant to be, the nearest first.
+func Nearest(name string, candidates []string, n int) []string { return nearest(name, candidates, n) }
