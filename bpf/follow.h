@@ -31,17 +31,21 @@ int follow_fork(__u64 *ctx)
 }
 
 /* A command's first system call that counts is the one by which it becomes the command. */
-SEC("tp_btf/sys_enter")
-int follow_exec(__u64 *ctx)
+inline_always void start_pending(__u32 nr)
 {
-	__u32 nr = ctx[1];
 	struct task *t;
 
 	if (nr + 1 != exec_calls[0] && nr + 1 != exec_calls[1])
-		return 0;
+		return;
 	t = bpf_task_storage_get(&tasks, (struct task_struct *)bpf_get_current_task_btf(), 0, 0);
 	if (t && t->flags & TASK_PENDING)
 		t->flags = TASK_TRACED;
+}
+
+SEC("tp_btf/sys_enter")
+int follow_exec(__u64 *ctx)
+{
+	start_pending(ctx[1]);
 	return 0;
 }
 

@@ -170,11 +170,16 @@ static __attribute__((noinline)) int drop_lost(struct task *t, __u32 d)
 	for (int i = 0; i < DEPTH; i++) {
 		__u32 top = t->depth;
 		struct frame *f;
+		struct row *r;
 
 		if (top <= d || top == 0)
 			break;
 		f = frame_at(t, top - 1);
-		count_missed(f->probe, f->context);
+		r = row_of(f->probe, f->context);
+		if (r) {
+			r->missed++;
+			r->started--; /* it is not under way any more */
+		}
 		t->depth = top - 1;
 	}
 	return 0;

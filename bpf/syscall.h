@@ -39,6 +39,8 @@ int syscall_enter(__u64 *ctx)
 	p = probes_of(nr);
 	if (!p || is_compat())
 		return 0;
+	if (filtering)
+		start_pending(nr); /* follow_exec may come after us */
 	t = current_task();
 	if (!t)
 		return 0;

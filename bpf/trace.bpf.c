@@ -331,5 +331,5 @@ int raw_tracepoint_count(void *ctx)
 	return count(ctx, probe_here, FROM_RECORD, EVENT_ENTRY, 0);
 }
 
-#include "syscall.h"
 #include "follow.h"
+#include "syscall.h"

@@ -204,15 +204,19 @@ type TraceTest struct {
 type TraceTestOp uint32
 
 const (
-	TraceTestOpTEST_EQUAL      TraceTestOp = 0
-	TraceTestOpTEST_LESS       TraceTestOp = 1
-	TraceTestOpTEST_LESS_EQUAL TraceTestOp = 2
-	TraceTestOpTEST_BITS       TraceTestOp = 3
-	TraceTestOpTEST_STRING     TraceTestOp = 4
-	TraceTestOpTEST_GLOB       TraceTestOp = 5
-	TraceTestOpTEST_AND        TraceTestOp = 6
-	TraceTestOpTEST_OR         TraceTestOp = 7
-	TraceTestOpTEST_NOT        TraceTestOp = 8
+	TraceTestOpTEST_EQUAL         TraceTestOp = 0
+	TraceTestOpTEST_NOT_EQUAL     TraceTestOp = 1
+	TraceTestOpTEST_LESS          TraceTestOp = 2
+	TraceTestOpTEST_LESS_EQUAL    TraceTestOp = 3
+	TraceTestOpTEST_GREATER       TraceTestOp = 4
+	TraceTestOpTEST_GREATER_EQUAL TraceTestOp = 5
+	TraceTestOpTEST_BITS          TraceTestOp = 6
+	TraceTestOpTEST_STRING        TraceTestOp = 7
+	TraceTestOpTEST_NOT_STRING    TraceTestOp = 8
+	TraceTestOpTEST_GLOB          TraceTestOp = 9
+	TraceTestOpTEST_AND           TraceTestOp = 10
+	TraceTestOpTEST_OR            TraceTestOp = 11
+	TraceTestOpTEST_NOT           TraceTestOp = 12
 )
 
 // Names of all BPF objects in the ELF.

@@ -268,8 +268,8 @@ __attribute__((noinline)) int compare(struct scratch *s, const struct recipe *r,
 	left = t->left;
 	if (left >= FETCHES || s->values.failed >> left & 1)
 		return 0;
-	if (t->op == TEST_STRING)
-		return same_string(s, r, t->right, r->fetch[left].string);
+	if (t->op == TEST_STRING || t->op == TEST_NOT_STRING)
+		return same_string(s, r, t->right, r->fetch[left].string) ^ (t->op == TEST_NOT_STRING);
 	if (t->op == TEST_GLOB)
 		return globs_used ? match_glob(s, r, t->right, r->fetch[left].string) : 0;
 	l = s->values.number[left];
@@ -282,10 +282,16 @@ __attribute__((noinline)) int compare(struct scratch *s, const struct recipe *r,
 	switch (t->op) {
 	case TEST_EQUAL:
 		return l == v;
+	case TEST_NOT_EQUAL:
+		return l != v;
 	case TEST_LESS:
 		return t->is_signed ? (__s64)l < (__s64)v : l < v;
 	case TEST_LESS_EQUAL:
 		return t->is_signed ? (__s64)l <= (__s64)v : l <= v;
+	case TEST_GREATER:
+		return t->is_signed ? (__s64)l > (__s64)v : l > v;
+	case TEST_GREATER_EQUAL:
+		return t->is_signed ? (__s64)l >= (__s64)v : l >= v;
 	case TEST_BITS:
 		return (l & v) != 0;
 	}

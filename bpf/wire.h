@@ -98,10 +98,14 @@ struct fetch {
 
 enum test_op {
 	TEST_EQUAL,
+	TEST_NOT_EQUAL,
 	TEST_LESS,
 	TEST_LESS_EQUAL,
+	TEST_GREATER,
+	TEST_GREATER_EQUAL,
 	TEST_BITS,
 	TEST_STRING,
+	TEST_NOT_STRING,
 	TEST_GLOB,
 	TEST_AND,
 	TEST_OR,
@@ -114,7 +118,7 @@ struct test {
 	__u8 op;
 	__u8 is_signed;
 	__u8 left; /* fetch */
-	__u8 right; /* fetch + 1; of TEST_STRING and TEST_GLOB: constant */
+	__u8 right; /* fetch + 1; of strings: constant */
 	__u8 pad[4];
 };
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/trapline/trapline/bpf"
 )
@@ -57,6 +58,7 @@ func newObjects(consts constants, sz sizes) (_ *objects, err error) {
 	for name, n := range map[string]uint32{mapRows: sz.rows, mapRecipes: sz.recipes, mapScratches: sz.scratches, mapEvents: sz.ringBytes} {
 		spec.Maps[name].MaxEntries = max(n, spec.Maps[name].MaxEntries)
 	}
+	spec.Maps[mapControl].Flags |= unix.BPF_F_MMAPABLE
 	for _, name := range []string{mapRows, mapRecipes, mapTasks, mapSaved, mapScratches, mapEvents, mapSyscalls, mapConstants, mapControl, mapScratchOf} {
 		ms := spec.Maps[name]
 		if name == mapConstants {

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ebpf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/trapline/trapline/probes"
+)
+
+// fentryMost is up to how many kernel functions of a session get a trampoline each. It is the cheapest way to hit a function,
+// but each one is a program of its own, so many functions share one program through kprobe.multi, where the kernel has that.
+const fentryMost = 24
+
+// candidates are the mechanisms that can serve a probe, the best first.
+func (s *Session) candidates(p *Probe) []Mechanism {
+	switch p.Spec.Provider {
+	case probes.ProviderTracepoint:
+		return []Mechanism{MechanismTracepoint}
+	case probes.ProviderRawTracepoint:
+		return []Mechanism{MechanismRawTracepoint}
+	case probes.ProviderSyscall:
+		return []Mechanism{MechanismSyscall}
+	case probes.ProviderUprobe:
+		return []Mechanism{MechanismUprobeMulti, MechanismUprobe}
+	}
+	if s.opts.Only != "" {
+		return []Mechanism{s.opts.Only}
+	}
+	multi := MechanismKprobeMulti
+	if p.Kind == probes.KindLatency {
+		multi = MechanismKprobeSession
+	}
+	switch {
+	case p.Spec.Offset != 0 || p.Spec.Address != 0:
+		return []Mechanism{MechanismKprobe} // only that can be inside a function
+	case p.Spec.Provider == probes.ProviderFentry:
+		return []Mechanism{MechanismFentry}
+	case p.Spec.Provider == probes.ProviderKprobe && len(s.all) <= fentryMost, s.needsRegisters(p):
+		return []Mechanism{MechanismKprobe}
+	case p.Spec.Provider == probes.ProviderKprobe:
+		return []Mechanism{multi, MechanismKprobeMulti, MechanismKprobe}
+	case p.ambiguous:
+		return []Mechanism{multi, MechanismKprobeMulti, MechanismKprobe} // a trampoline is found by name
+	case len(s.all) <= fentryMost:
+		return []Mechanism{MechanismFentry, multi, MechanismKprobeMulti, MechanismKprobe}
+	}
+	return []Mechanism{multi, MechanismKprobeMulti, MechanismKprobe}
+}
+
+// needsRegisters says whether the probe reads more than parameters.
+func (s *Session) needsRegisters(p *Probe) bool {
+	if s.opts.Events != nil && s.opts.Events.Registers {
+		return true
+	}
+	r, err := s.kernel.compile(p, fromRegisters, false)
+	return err == nil && r.registers
+}
+
+// attach places every probe, each by the first of its mechanisms that works.
+func (s *Session) attach(ctx context.Context) error {
+	left := map[*Probe][]Mechanism{}
+	for _, p := range s.all {
+		left[p] = s.candidates(p)
+	}
+	var failed []error
+	for len(left) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		// Probes that share a mechanism are attached together, in the order of the session.
+		byMechanism := map[Mechanism][]*Probe{}
+		var order []Mechanism
+		for _, p := range s.all {
+			list, ok := left[p]
+			if !ok {
+				continue
+			}
+			if len(list) == 0 {
+				failed = append(failed, s.unplaced(p))
+				delete(left, p)
+				continue
+			}
+			if byMechanism[list[0]] == nil {
+				order = append(order, list[0])
+			}
+			byMechanism[list[0]] = append(byMechanism[list[0]], p)
+		}
+		for _, m := range order {
+			for p, err := range s.attachBy(ctx, m, byMechanism[m]) {
+				if err == nil {
+					p.Mechanism = m
+					delete(left, p)
+					continue
+				}
+				var parse *probes.ParseError
+				if errors.As(err, &parse) {
+					return err // an argument that can't be read is wrong everywhere
+				}
+				p.tried = append(p.tried, fmt.Errorf("%s: %w", m, err))
+				left[p] = left[p][1:]
+			}
+		}
+	}
+	if len(failed) == 0 {
+		return nil
+	}
+	if s.opts.Strict || len(failed) == len(s.all) {
+		return joinFew(failed)
+	}
+	for _, err := range failed {
+		s.warn(err)
+	}
+	return nil
+}
+
+// mostErrors is how many errors of one kind are worth reading.
+const mostErrors = 10
+
+// joinFew joins errors, but not thousands.
+func joinFew(errs []error) error {
+	if more := len(errs) - mostErrors; more > 0 {
+		errs = append(errs[:mostErrors:mostErrors], fmt.Errorf("and %d more", more))
+	}
+	return errors.Join(errs...)
+}
+
+// unplaced says why a probe could not be placed. Of several mechanisms that failed, the last one says most: it asks for least.
+func (s *Session) unplaced(p *Probe) error {
+	p.dropped = true
+	err := errors.New("no means to place it")
+	if n := len(p.tried); n > 0 {
+		err = p.tried[n-1]
+		if lockedDown() && kernelFunction(p) {
+			err = fmt.Errorf("the kernel is locked down (confidentiality), which forbids probes of its functions: %w", err)
+		}
+	}
+	return &PlaceError{Place: p.Name, Err: err, Instead: s.kernel.instead(p.Spec, err)}
+}
+
+func kernelFunction(p *Probe) bool {
+	switch p.Spec.Provider {
+	case probes.ProviderFunction, probes.ProviderKprobe, probes.ProviderFentry:
+		return true
+	}
+	return false
+}
+
+// attachBy places probes by one mechanism, and gives what went wrong for each.
+func (s *Session) attachBy(ctx context.Context, m Mechanism, list []*Probe) map[*Probe]error {
+	out := make(map[*Probe]error, len(list))
+	ready := list[:0:0]
+	for _, p := range list {
+		if err := s.setRecipe(p, m); err != nil {
+			out[p] = err
+			continue
+		}
+		ready = append(ready, p)
+	}
+	each := func(f func(*Probe) error) {
+		for _, p := range ready {
+			out[p] = f(p)
+		}
+	}
+	switch m {
+	case MechanismFentry:
+		each(s.attachFentry)
+	case MechanismKprobeSession:
+		s.attachMulti(ctx, ready, out, true)
+	case MechanismKprobeMulti:
+		s.attachMulti(ctx, ready, out, false)
+	case MechanismKprobe:
+		s.attachKprobes(ready, out)
+	case MechanismTracepoint:
+		each(s.attachTracepoint)
+	case MechanismRawTracepoint:
+		each(s.attachRawTracepoint)
+	case MechanismSyscall:
+		err := s.attachSyscalls(ready)
+		each(func(*Probe) error { return err })
+	case MechanismUprobeMulti:
+		s.attachUprobesMulti(ready, out)
+	case MechanismUprobe:
+		each(s.attachUprobe)
+	default:
+		each(func(*Probe) error { return fmt.Errorf("mechanism %s: %w", m, ErrNotSupported) })
+	}
+	return out
+}

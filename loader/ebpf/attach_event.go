@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ebpf
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+
+	"github.com/trapline/trapline/bpf"
+	"github.com/trapline/trapline/probes"
+)
+
+// attachTracepoint places a classic tracepoint. Its program reads as many words of the record as this event has: the
+// kernel refuses one that reads further.
+func (s *Session) attachTracepoint(p *Probe) error {
+	f, err := tracepointFormat(p.group, p.event)
+	if err != nil {
+		return err
+	}
+	words := uint32(0)
+	if s.objects.maps[mapRecipes].MaxEntries() > 1 || len(p.Spec.Args) > 0 || p.Spec.If != nil {
+		words = uint32(min(f.size/8, regWords))
+	}
+	prog, err := s.objects.load("tracepoint_count", variant{consts: constants{"words_here": words}})
+	if err != nil {
+		return err
+	}
+	fd, err := perfTracepoint(f.id)
+	if err != nil {
+		prog.Close()
+		return err
+	}
+	l, err := linkPerf(fd, prog, uint64(p.index))
+	if err != nil {
+		prog.Close()
+		return err
+	}
+	s.stack.push(prog.Close)
+	s.stack.pushLink(l.Close)
+	return nil
+}
+
+// rawTracepointPlaces resolves raw tracepoints, which BTF lists as types btf_trace_NAME.
+func rawTracepointPlaces(spec *probes.Spec) ([]*Probe, error) {
+	types, err := btf.LoadKernelSpec()
+	if err != nil {
+		return nil, fmt.Errorf("raw tracepoints: the kernel has no BTF (CONFIG_DEBUG_INFO_BTF): %w", err)
+	}
+	const prefix = "btf_trace_"
+	if !spec.Glob() {
+		var t *btf.Typedef
+		if err := types.TypeByName(prefix+spec.Symbol, &t); err != nil {
+			return nil, fmt.Errorf("raw tracepoint %s: %w", spec.Symbol, probes.ErrNoSymbol)
+		}
+		return []*Probe{{Name: "rawtp:" + spec.Symbol, event: spec.Symbol}}, nil
+	}
+	var list []*Probe
+	for t, err := range types.All() {
+		if err != nil {
+			return nil, fmt.Errorf("raw tracepoints: %w", err)
+		}
+		if d, ok := t.(*btf.Typedef); ok && strings.HasPrefix(d.Name, prefix) && probes.MatchGlob(spec.Symbol, d.Name[len(prefix):]) {
+			name := d.Name[len(prefix):]
+			list = append(list, &Probe{Name: "rawtp:" + name, event: name})
+		}
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("raw tracepoint %s: %w", spec.Symbol, probes.ErrNoSymbol)
+	}
+	return list, nil
+}
+
+// rawArguments is how many parameters a raw tracepoint has.
+func rawArguments(event string) (int, error) {
+	types, err := btf.LoadKernelSpec()
+	if err != nil {
+		return 0, err
+	}
+	var d *btf.Typedef
+	if err := types.TypeByName("btf_trace_"+event, &d); err != nil {
+		return 0, err
+	}
+	if ptr, ok := d.Type.(*btf.Pointer); ok {
+		if f, ok := ptr.Target.(*btf.FuncProto); ok && len(f.Params) > 0 {
+			return len(f.Params) - 1, nil // the first is the tracepoint's own
+		}
+	}
+	return 0, errors.New("its parameters are not known")
+}
+
+// attachRawTracepoint places a raw tracepoint through its BTF type.
+func (s *Session) attachRawTracepoint(p *Probe) error {
+	words, err := rawArguments(p.event)
+	if err != nil {
+		return err
+	}
+	prog, err := s.objects.load("raw_tracepoint_count", variant{attachTo: p.event, consts: constants{"words_here": uint32(words), "probe_here": p.index}})
+	if err != nil {
+		return err
+	}
+	l, err := link.AttachTracing(link.TracingOptions{Program: prog})
+	if err != nil {
+		prog.Close()
+		return err
+	}
+	s.stack.push(prog.Close)
+	s.stack.pushLink(l.Close)
+	p.missed = append(p.missed, programMisses(prog))
+	return nil
+}
+
+// attachSyscalls places all probes of system calls: two programs serve them all.
+func (s *Session) attachSyscalls(list []*Probe) error {
+	if len(list) == 0 {
+		return nil
+	}
+	table := map[uint32]*bpf.TraceSyscallProbes{}
+	for _, p := range list {
+		nr := uint32(p.syscall)
+		if table[nr] == nil {
+			table[nr] = &bpf.TraceSyscallProbes{Any: 1}
+		}
+		chain := &table[nr].Entry
+		switch p.Kind {
+		case probes.KindLatency:
+			chain = &table[nr].Latency
+		case probes.KindReturn:
+			chain = &table[nr].Exit
+		}
+		if !chainAdd(chain, p.index+1) {
+			return fmt.Errorf("%s: more than %d probes of one kind at one system call", p.Name, len(chain))
+		}
+	}
+	for nr, entry := range table {
+		if err := s.objects.maps[mapSyscalls].Put(nr, entry); err != nil {
+			return fmt.Errorf("system call %d: %w", nr, err)
+		}
+	}
+	// Both first, so that nothing lies between them but one attachment.
+	for _, name := range []string{"syscall_exit", "syscall_enter"} {
+		if err := s.attachKernelProgram(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chainAdd puts a probe into the first free place.
+func chainAdd(chain *[4]uint32, id uint32) bool {
+	for i := range chain {
+		if chain[i] == 0 {
+			chain[i] = id
+			return true
+		}
+	}
+	return false
+}
+
+// attachKernelProgram loads and attaches a program that names its own raw tracepoint, until the session ends.
+func (s *Session) attachKernelProgram(name string) error {
+	l, err := s.kernelProgram(name)
+	if err != nil {
+		return err
+	}
+	s.stack.pushLink(l.Close)
+	return nil
+}
+
+// kernelProgram does the same; the caller closes the link.
+func (s *Session) kernelProgram(name string) (link.Link, error) {
+	prog, err := s.objects.load(name, variant{})
+	if err != nil {
+		return nil, err
+	}
+	defer prog.Close() // the link holds it
+	l, err := link.AttachTracing(link.TracingOptions{Program: prog})
+	if err != nil {
+		return nil, fmt.Errorf("attach eBPF program %s: %w", name, err)
+	}
+	return l, nil
+}
+
+// attachTimekeeping watches the switches of tasks, if time on CPU is asked for.
+func (s *Session) attachTimekeeping() error {
+	if !s.opts.CPUTime {
+		return nil
+	}
+	return s.attachKernelProgram("switch_cpu")
+}

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ebpf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/probes"
+)
+
+// attachFentry gives one function a trampoline. The exit's program comes first: a call that is entered is then also seen
+// to return.
+func (s *Session) attachFentry(p *Probe) error {
+	type half struct {
+		name string
+		at   ebpf.AttachType
+	}
+	var halves []half
+	switch p.Kind {
+	case probes.KindLatency:
+		halves = []half{{"fexit_end", ebpf.AttachTraceFExit}, {"fentry_begin", ebpf.AttachTraceFEntry}}
+	case probes.KindReturn:
+		halves = []half{{"fexit_count", ebpf.AttachTraceFExit}}
+	default:
+		halves = []half{{"fentry_count", ebpf.AttachTraceFEntry}}
+	}
+	var links []link.Link
+	var entry *ebpf.Program
+	fail := func(err error) error {
+		for _, l := range links {
+			l.Close()
+		}
+		return err
+	}
+	for _, h := range halves {
+		prog, err := s.objects.load(h.name, variant{attachType: h.at, attachTo: p.Symbol.Name})
+		if err != nil {
+			return fail(explainFentry(err))
+		}
+		l, err := link.AttachTracing(link.TracingOptions{Program: prog, AttachType: h.at, Cookie: uint64(p.index)})
+		if err != nil {
+			prog.Close()
+			return fail(explainFentry(err))
+		}
+		links = append(links, l)
+		entry = prog
+		s.stack.push(prog.Close)
+	}
+	for _, l := range links {
+		s.stack.pushLink(l.Close)
+	}
+	p.missed = append(p.missed, programMisses(entry))
+	return nil
+}
+
+// explainFentry says what an error of the kernel means for a trampoline.
+func explainFentry(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM) && lockedDown():
+		return fmt.Errorf("the kernel is locked down (confidentiality): %w", unix.EPERM)
+	case errors.Is(err, unix.EBUSY):
+		return fmt.Errorf("another tracer holds the function: %w", unix.EBUSY)
+	}
+	return err
+}
+
+// programMisses counts the hits that the kernel did not deliver because the program ran already on that CPU.
+func programMisses(prog *ebpf.Program) func() uint64 {
+	return func() uint64 {
+		st, err := prog.Stats()
+		if err != nil {
+			return 0
+		}
+		return st.RecursionMisses
+	}
+}
+
+// linkMisses counts the hits that the kernel says a link has lost (Linux 6.7; 0 before).
+func linkMisses(l link.Link) func() uint64 {
+	return func() uint64 {
+		info, err := l.Info()
+		if err != nil {
+			return 0
+		}
+		if m := info.KprobeMulti(); m != nil {
+			return m.Missed
+		}
+		if e := info.PerfEvent(); e != nil && e.Kprobe() != nil {
+			return e.Kprobe().Missed
+		}
+		return 0
+	}
+}
+
+// attachKprobes places kprobes one by one, all with the same programs.
+func (s *Session) attachKprobes(list []*Probe, out map[*Probe]error) {
+	programs := map[string]*ebpf.Program{}
+	program := func(name string) (*ebpf.Program, error) {
+		if p := programs[name]; p != nil {
+			return p, nil
+		}
+		prog, err := s.objects.load(name, variant{})
+		if err != nil {
+			return nil, err
+		}
+		programs[name] = prog
+		s.stack.push(prog.Close)
+		return prog, nil
+	}
+	for _, p := range list {
+		out[p] = s.attachKprobe(p, program)
+	}
+}
+
+// half is one event of a probe: at the entry or at the return.
+type half struct {
+	program string
+	ret     bool
+}
+
+// halves are the events of a probe, in the order in which they are placed.
+func halves(k probes.Kind) []half {
+	switch k {
+	case probes.KindLatency:
+		return []half{{"kretprobe_end", true}, {"kprobe_begin", false}}
+	case probes.KindReturn:
+		return []half{{"kretprobe_count", true}}
+	}
+	return []half{{"kprobe_count", false}}
+}
+
+func (s *Session) attachKprobe(p *Probe, program func(string) (*ebpf.Program, error)) error {
+	if p.Symbol.Address == 0 {
+		symbols, err := s.kernel.symbols()
+		if err == nil {
+			err = symbols.Restricted()
+		}
+		return err
+	}
+	var links []link.Link
+	for _, h := range halves(p.Kind) {
+		prog, err := program(h.program)
+		if err == nil {
+			var fd int
+			if fd, err = perfKprobe(p.address(), h.ret); err == nil {
+				var l link.Link
+				if l, err = linkPerf(fd, prog, uint64(p.index)); err == nil {
+					links = append(links, l)
+				}
+			}
+		}
+		if err != nil {
+			for _, l := range links {
+				l.Close()
+			}
+			return err
+		}
+	}
+	for _, l := range links {
+		s.stack.pushLink(l.Close)
+		p.missed = append(p.missed, linkMisses(l))
+	}
+	return nil
+}
+
+// attachMulti places many probes through one link (two without sessions), in one system call.
+func (s *Session) attachMulti(ctx context.Context, list []*Probe, out map[*Probe]error, session bool) {
+	byKind := map[probes.Kind][]*Probe{}
+	for _, p := range list {
+		byKind[p.Kind] = append(byKind[p.Kind], p)
+	}
+	for kind, group := range byKind {
+		m := multi{s: s, ctx: ctx, out: out, session: session && kind == probes.KindLatency, kind: kind}
+		if err := m.load(); err != nil {
+			for _, p := range group {
+				out[p] = err
+			}
+			continue
+		}
+		m.place(group)
+	}
+}
+
+// multi places a group of probes of one kind.
+type multi struct {
+	s        *Session
+	ctx      context.Context
+	out      map[*Probe]error
+	session  bool
+	kind     probes.Kind
+	halves   []half
+	programs []*ebpf.Program
+}
+
+func (m *multi) load() error {
+	m.halves = halves(m.kind)
+	at := ebpf.AttachTraceKprobeMulti
+	if m.session {
+		m.halves, at = []half{{program: "session"}}, ebpf.AttachTraceKprobeSession
+	}
+	for _, h := range m.halves {
+		prog, err := m.s.objects.load(h.program, variant{attachType: at})
+		if err != nil {
+			return err
+		}
+		m.s.stack.push(prog.Close)
+		m.programs = append(m.programs, prog)
+	}
+	return nil
+}
+
+// place attaches a group. One bad address fails all, so a group that fails is halved until the bad ones stand alone: a few
+// bad ones among thousands cost a few calls.
+func (m *multi) place(group []*Probe) {
+	if len(group) == 0 {
+		return
+	}
+	err := m.link(group)
+	if err == nil || len(group) == 1 || m.ctx.Err() != nil || errors.Is(err, link.ErrNotSupported) || errors.Is(err, unix.EPERM) {
+		for _, p := range group {
+			m.out[p] = err
+		}
+		return
+	}
+	m.place(group[:len(group)/2])
+	m.place(group[len(group)/2:])
+}
+
+// link attaches a group or nothing of it.
+func (m *multi) link(group []*Probe) error {
+	addresses, cookies := make([]uintptr, len(group)), make([]uint64, len(group))
+	for i, p := range group {
+		if p.Symbol.Address == 0 {
+			return probes.ErrRestricted
+		}
+		addresses[i], cookies[i] = uintptr(p.Symbol.Address), uint64(p.index)
+	}
+	var links []link.Link
+	for i, h := range m.halves {
+		opts := link.KprobeMultiOptions{Addresses: addresses, Cookies: cookies, Session: m.session}
+		attach := link.KprobeMulti
+		if h.ret {
+			attach = link.KretprobeMulti
+		}
+		l, err := attach(m.programs[i], opts)
+		if err != nil {
+			for _, l := range links {
+				l.Close()
+			}
+			return err
+		}
+		links = append(links, l)
+	}
+	for _, l := range links {
+		m.s.stack.pushLink(l.Close)
+		m.s.multis = append(m.s.multis, multiMisses{linkMisses(l), group})
+	}
+	return nil
+}
+
+// multiMisses is what a link that serves many probes has lost: it does not know at which.
+type multiMisses struct {
+	missed func() uint64
+	group  []*Probe
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ebpf
+
+import (
+	"github.com/trapline/trapline/probes"
+)
+
+// A Mechanism is how a probe gets its hits.
+type Mechanism string
+
+// The mechanisms, cheapest first.
+const (
+	MechanismRawTracepoint Mechanism = "tp_btf"
+	MechanismSyscall       Mechanism = "raw_syscall"
+	MechanismFentry        Mechanism = "fentry" // and fexit: a BPF trampoline
+	MechanismKprobeSession Mechanism = "kprobe.session"
+	MechanismKprobeMulti   Mechanism = "kprobe.multi"
+	MechanismTracepoint    Mechanism = "tracepoint"
+	MechanismKprobe        Mechanism = "kprobe" // and kretprobe
+	MechanismUprobeMulti   Mechanism = "uprobe.multi"
+	MechanismUprobe        Mechanism = "uprobe" // and uretprobe
+)
+
+// A Probe is one place. A specification with a glob has several.
+type Probe struct {
+	Name      string // as tables show it
+	Spec      *probes.Spec
+	Kind      probes.Kind // never KindDefault
+	Mechanism Mechanism
+
+	// Of kernel functions.
+	Symbol    probes.Symbol
+	ambiguous bool // other symbols have its name
+
+	// Of programs.
+	path       string
+	function   string
+	fileOffset uint64
+
+	// Of tracepoints and system calls.
+	group, event string
+	syscall      int
+
+	index   uint32 // in the session: its rows and recipe
+	tried   []error
+	missed  []func() uint64 // what the kernel says it did not deliver
+	dropped bool            // could not be placed
+
+	kernelMissed uint64 // what missed said last
+}
+
+// address is where a kernel probe sits.
+func (p *Probe) address() uint64 { return p.Symbol.Address + p.Spec.Offset }
+
+// HasLatency says whether the probe measures time.
+func (p *Probe) HasLatency() bool { return p.Kind == probes.KindLatency }

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ebpf
+
+import (
+	"github.com/trapline/trapline/probes"
+)
+
+// A Reading is what was measured of a probe in one context so far.
+type Reading struct {
+	Probe   *Probe
+	Context uint32
+	Stats   probes.Stats
+	Losses  probes.Losses
+}
+
+// Read appends the readings of all probes to dst, which may be nil, probe by probe. Contexts in which a probe has seen
+// nothing are left out, but for the first. What the kernel itself has lost is known only for a probe as a whole, and
+// stands with its first reading.
+func (s *Session) Read(dst []Reading) []Reading {
+	s.readMisses()
+	for _, p := range s.all {
+		if p.dropped {
+			continue
+		}
+		for c := range int(s.opts.Contexts) {
+			st, l := s.rows.read(int(p.index), c)
+			if c == 0 {
+				l.Missed += p.kernelMissed
+			}
+			if c > 0 && st.Count == 0 && l == (probes.Losses{}) {
+				continue
+			}
+			dst = append(dst, Reading{Probe: p, Context: uint32(c), Stats: st, Losses: l})
+		}
+	}
+	return dst
+}
+
+// SharedMissed is what links that serve many probes have lost in the kernel's own count: which of them lost it is not known.
+// It comes with how many probes these are.
+func (s *Session) SharedMissed() (missed uint64, among int) {
+	s.readMisses()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sharedMissed, s.sharedAmong
+}
+
+// readMisses asks the kernel what it could not deliver. After Detach the last answer stands.
+func (s *Session) readMisses() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.detached || s.closed {
+		return
+	}
+	for _, p := range s.all {
+		p.kernelMissed = 0
+		for _, f := range p.missed {
+			p.kernelMissed += f()
+		}
+	}
+	s.sharedMissed, s.sharedAmong = 0, 0
+	for _, m := range s.multis {
+		n := m.missed()
+		if len(m.group) == 1 {
+			m.group[0].kernelMissed += n
+			continue
+		}
+		s.sharedMissed += n
+		s.sharedAmong += len(m.group)
+	}
+}
