@@ -53,8 +53,8 @@ func TestNearest(t *testing.T) {
 		"qqqqqqqqq": "",
 		"vfs_write": "vfs_write vfs_writev",
 	} {
-		if got := strings.Join(nearest(typed, names, 3), " "); got != want {
-			t.Errorf("nearest(%q) = %q, want %q", typed, got, want)
+		if got := strings.Join(Nearest(typed, names, 3), " "); got != want {
+			t.Errorf("Nearest(%q) = %q, want %q", typed, got, want)
 		}
 	}
 }

@@ -44,8 +44,9 @@ func editDistance(a, b string, limit int) int {
 	return min(last[len(b)], limit+1)
 }
 
-// nearest picks the candidates that a user who typed name may have meant, best first, at most n.
-func nearest(name string, candidates []string, n int) []string {
+// Nearest gives the candidates that a user who typed name may have meant, the most likely first, at most n: those in
+// which few characters differ.
+func Nearest(name string, candidates []string, n int) []string {
 	type match struct {
 		name     string
 		distance int
@@ -69,6 +70,3 @@ func nearest(name string, candidates []string, n int) []string {
 
 // typingErrors is how many characters may be wrong in a name so that another is still likely to be the one meant.
 func typingErrors(name string) int { return min(3, (len(name)+2)/4) }
-
-// Nearest gives up to n of the candidates that name may have been meant to be, the nearest first.
-func Nearest(name string, candidates []string, n int) []string { return nearest(name, candidates, n) }

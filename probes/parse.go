@@ -13,7 +13,7 @@ const (
 	MaxArgs     = 8    // arguments
 	MaxDerefs   = 4    // memory reads of one fetch
 	MaxCompares = 16   // comparisons of the predicate
-	MaxString   = 127  // bytes of a string constant
+	MaxString   = 63   // bytes of a string constant, as bpf/wire.h has room for
 	maxText     = 4096 // bytes of the whole expression
 	maxDepth    = 32   // parentheses and negations inside each other
 	maxOffset   = 1 << 31

@@ -239,7 +239,7 @@ func (p *parser) operandHint(name string) string {
 	for _, a := range p.spec.Args {
 		names = append(names, a.Name)
 	}
-	if near := nearest(name, names, 1); near != nil {
+	if near := Nearest(name, names, 1); near != nil {
 		return "did you mean " + near[0] + "?"
 	}
 	if p.spec.Provider == ProviderTracepoint || p.spec.Provider == ProviderSyscall {

@@ -129,7 +129,7 @@ func (p *parser) typedFetch() (Arg, error) {
 		typ, ok := types[word]
 		if !ok {
 			hint := "types are " + typeNames
-			if near := nearest(word, []string{"string", "ustring", "symbol", "char"}, 1); near != nil {
+			if near := Nearest(word, []string{"string", "ustring", "symbol", "char"}, 1); near != nil {
 				hint = fmt.Sprintf("did you mean %s?", near[0])
 			} else if word == "str" {
 				hint = "did you mean string?"
@@ -340,7 +340,7 @@ func (p *parser) variable() (Fetch, error) {
 			names = append(names, n)
 		}
 		slices.Sort(names)
-		if near := nearest(name, names, 1); near != nil {
+		if near := Nearest(name, names, 1); near != nil {
 			meant, known = "$"+near[0], true
 		}
 	}

@@ -229,7 +229,7 @@ func (p *parser) kind(word string, pos int) (Kind, error) {
 	hint := "behind a place stand %entry, %return or %latency; arguments come after a blank"
 	if meant, ok := kindErrors[word]; ok {
 		hint = "did you mean %" + meant + "?"
-	} else if near := nearest(word, []string{"entry", "return", "latency"}, 1); near != nil {
+	} else if near := Nearest(word, []string{"entry", "return", "latency"}, 1); near != nil {
 		hint = "did you mean %" + near[0] + "?"
 	}
 	return 0, p.fail(pos, fmt.Sprintf("unknown kind %q", "%"+shorten(word, 40)), hint)

@@ -247,7 +247,7 @@ func (s *Symbols) Nearest(name string, n int) []string {
 	}
 	variants = slices.Compact(variants)
 	if len(variants) < n {
-		variants = append(variants, nearest(name, candidates, n-len(variants))...)
+		variants = append(variants, Nearest(name, candidates, n-len(variants))...)
 	}
 	return variants[:min(n, len(variants))]
 }

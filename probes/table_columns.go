@@ -64,7 +64,7 @@ func ParseSort(name string) (Column, error) {
 		}
 	}
 	hint := "columns are " + strings.Join(columnNames[:], ", ")
-	if near := nearest(name, columnNames[:], 1); near != nil {
+	if near := Nearest(name, columnNames[:], 1); near != nil {
 		hint = "did you mean " + near[0] + "?"
 	}
 	return 0, fmt.Errorf("there is no column %q to sort by; %s", shorten(name, 40), hint)
