@@ -55,3 +55,19 @@ func (p *Probe) address() uint64 { return p.Symbol.Address + p.Spec.Offset }
 
 // HasLatency says whether the probe measures time.
 func (p *Probe) HasLatency() bool { return p.Kind == probes.KindLatency }
+
+// Label is how tables show the probe: its place, and its kind where that is not the place's usual one.
+func (p *Probe) Label() string {
+	switch {
+	case p.Kind == probes.KindLatency:
+		return p.Name + "%latency"
+	case p.Kind == probes.KindReturn:
+		return p.Name + "%return"
+	}
+	return p.Name
+}
+
+// HasErrors says whether the probe counts returned errors.
+func (p *Probe) HasErrors() bool {
+	return p.HasLatency() && p.Spec.Provider == probes.ProviderSyscall
+}
