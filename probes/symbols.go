@@ -194,10 +194,11 @@ func (s *Symbols) Glob(pattern, module string) []Symbol {
 }
 
 // At gives the symbol that an address lies in, and how many bytes behind its start. Of several with one address it is a
-// global function if there is one. ok is false if the address is in none.
+// global function if there is one. ok is false if the address is in none, or in the lower half, where no kernel has
+// code: what stands there in the list are offsets of per-CPU variables.
 func (s *Symbols) At(address uint64) (symbol Symbol, offset uint64, ok bool) {
 	behind := sort.Search(len(s.entries), func(i int) bool { return s.entries[i].address > address })
-	if behind == 0 || address == 0 {
+	if behind == 0 || address>>63 == 0 {
 		return Symbol{}, 0, false
 	}
 	best := behind - 1
@@ -208,7 +209,7 @@ func (s *Symbols) At(address uint64) (symbol Symbol, offset uint64, ok bool) {
 	}
 	symbol = s.symbol(best)
 	offset = address - symbol.Address
-	return symbol, offset, symbol.Address != 0 && offset < symbol.Size
+	return symbol, offset, symbol.Address>>63 != 0 && offset < symbol.Size
 }
 
 // rank orders symbols of one address: a function before a local one, that before data.
