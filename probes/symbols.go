@@ -158,7 +158,11 @@ func (s *Symbols) Functions(module, name string) ([]Symbol, error) {
 	if module != "" {
 		full = module + ":" + name
 	}
-	if near := s.Nearest(name, 3); len(near) > 0 {
+	near := s.Nearest(name, 3)
+	if bare, ok := strings.CutPrefix(name, "sys_"); ok && len(near) > 0 {
+		near = append([]string{"syscall:" + bare}, near...)
+	}
+	if len(near) > 0 {
 		return nil, fmt.Errorf("symbol %s: %w; did you mean %s?", full, ErrNoSymbol, strings.Join(near, " or "))
 	}
 	return nil, fmt.Errorf("symbol %s: %w", full, ErrNoSymbol)
@@ -172,8 +176,16 @@ func qualified(s Symbol) string {
 	return s.String()
 }
 
+// padding are the prefixes of names that compilers give to the bytes before functions. They are no code.
+var padding = []string{"__pfx_", "__cfi_"}
+
+// isPadding says whether the name is one of padding.
+func isPadding(name string) bool {
+	return slices.ContainsFunc(padding, func(p string) bool { return strings.HasPrefix(name, p) })
+}
+
 // Glob gives the functions that match a pattern (see MatchGlob) in a module ("" for any), in the order of their
-// addresses.
+// addresses. The padding before functions, which kernels list as if it were functions (__pfx_…), is left out.
 func (s *Symbols) Glob(pattern, module string) []Symbol {
 	prefix := pattern
 	if i := strings.IndexAny(pattern, globCharacters); i >= 0 {
@@ -184,7 +196,7 @@ func (s *Symbols) Glob(pattern, module string) []Symbol {
 		if !isFunction(s.entries[i].typ) {
 			continue
 		}
-		if name := s.name(i); strings.HasPrefix(name, prefix) && MatchGlob(pattern, name) {
+		if name := s.name(i); strings.HasPrefix(name, prefix) && MatchGlob(pattern, name) && !isPadding(name) {
 			if f := s.symbol(i); f.in(module) {
 				found = append(found, f)
 			}
@@ -230,7 +242,7 @@ func (s *Symbols) Nearest(name string, n int) []string {
 	mask, limit := letters(name), typingErrors(name)
 	for i := range s.entries {
 		other := s.name(i)
-		if !isFunction(s.entries[i].typ) {
+		if !isFunction(s.entries[i].typ) || isPadding(other) {
 			continue
 		}
 		if d := len(other) - len(name); d > 0 {
