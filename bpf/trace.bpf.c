@@ -1,6 +1,7 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+
 //go:build ignore
 
-// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * The programs. Each is small: which hit this is, then the same few steps for all.
  *

@@ -8,12 +8,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/trapline/trapline/internal/feature"
 )
 
 // TestAgainstKernel fails if a feature reads as missing on a kernel that is new enough and has it without options:
 // then the test of the feature is wrong.
 func TestAgainstKernel(t *testing.T) {
-	have, err := KernelVersion()
+	have, err := feature.KernelVersion()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +51,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s is there twice", f.Name)
 		}
 		seen[f.Name] = true
-		if f.Use == "" || f.probe == nil {
+		if f.Use == "" || f.Probe == nil {
 			t.Errorf("%s: no use or no probe", f.Name)
 		}
 		if f.Level < level {
@@ -74,7 +76,7 @@ var criuNames = strings.Fields(`mnt_id mem_dirty_track aio_remap timerfd tun tun
 // TestNotConclusive checks that only conclusive answers are kept.
 func TestNotConclusive(t *testing.T) {
 	calls := 0
-	f := &Feature{Name: "flaky", probe: func() error {
+	f := &Feature{Name: "flaky", Probe: func() error {
 		calls++
 		if calls == 1 {
 			return errors.New("try again")
@@ -107,7 +109,7 @@ func TestVersion(t *testing.T) {
 		{"6.1", "", true},
 		{"", "3.4", false},
 	} {
-		if got := parseVersion(c.have).AtLeast(c.since); got != c.want {
+		if got := feature.ParseVersion(c.have).AtLeast(c.since); got != c.want {
 			t.Errorf("%q at least %q: %v, want %v", c.have, c.since, got, c.want)
 		}
 	}
@@ -131,11 +133,11 @@ func TestNoLeaks(t *testing.T) {
 		return len(names), tasks
 	}
 	for _, f := range List() {
-		_ = f.probe() // whatever the runtime keeps open for itself is open now
+		_ = f.Probe() // whatever the runtime keeps open for itself is open now
 	}
 	fds, tasks := count()
 	for _, f := range List() {
-		_ = f.probe()
+		_ = f.Probe()
 	}
 	fds2, tasks2 := count()
 	if fds2 > fds || tasks2 > tasks {

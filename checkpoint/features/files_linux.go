@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/internal/feature"
 )
 
 // withFile runs fn with a descriptor of a file.
@@ -37,7 +39,7 @@ func fdinfoMountID() error {
 	return withFile(os.DevNull, func(fd int) error {
 		text, err := fdinfo(fd)
 		if err == nil && !bytes.Contains(text, []byte("mnt_id:")) {
-			err = missing("fdinfo has no mnt_id")
+			err = feature.Missing("fdinfo has no mnt_id")
 		}
 		return err
 	})
@@ -46,15 +48,15 @@ func fdinfoMountID() error {
 func fdinfoLock() error {
 	fd, err := unix.MemfdCreate("trapline", unix.MFD_CLOEXEC)
 	if err != nil {
-		return unless("memfd_create", err)
+		return feature.Unless("memfd_create", err)
 	}
 	defer unix.Close(fd)
 	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return unless("flock", err)
+		return feature.Unless("flock", err)
 	}
 	text, err := fdinfo(fd)
 	if err == nil && !bytes.Contains(text, []byte("lock:")) {
-		err = missing("fdinfo does not show locks")
+		err = feature.Missing("fdinfo does not show locks")
 	}
 	return err
 }
@@ -62,7 +64,7 @@ func fdinfoLock() error {
 func openat2() error {
 	fd, err := unix.Openat2(unix.AT_FDCWD, "/", &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT})
 	if err != nil {
-		return unless("openat2", err, unix.E2BIG)
+		return feature.Unless("openat2", err, unix.E2BIG)
 	}
 	return unix.Close(fd)
 }
@@ -72,7 +74,7 @@ func readable(name string) func() error {
 	return func() error {
 		_, err := os.Stat(name)
 		if errors.Is(err, os.ErrNotExist) {
-			return missing("no %s", name)
+			return feature.Missing("no %s", name)
 		}
 		return err
 	}
@@ -81,7 +83,7 @@ func readable(name string) func() error {
 func statusNSpid() error {
 	text, err := os.ReadFile("/proc/self/status")
 	if err == nil && !bytes.Contains(text, []byte("\nNSpid:")) {
-		err = missing("/proc/PID/status has no NSpid")
+		err = feature.Missing("/proc/PID/status has no NSpid")
 	}
 	return err
 }
@@ -93,7 +95,7 @@ func nsGetUserNS() error {
 			return nil // the owner is out of sight; the kernel knows the request
 		}
 		if err != nil {
-			return unless("NS_GET_USERNS", err, unix.ENOTTY)
+			return feature.Unless("NS_GET_USERNS", err, unix.ENOTTY)
 		}
 		return unix.Close(got)
 	})
@@ -104,7 +106,7 @@ func nsGetUserNS() error {
 func moveMountSetGroup() error {
 	err := unix.MoveMount(-1, "", -1, "", unix.MOVE_MOUNT_SET_GROUP)
 	if errors.Is(err, unix.EINVAL) {
-		return missing("move_mount does not know MOVE_MOUNT_SET_GROUP")
+		return feature.Missing("move_mount does not know MOVE_MOUNT_SET_GROUP")
 	}
 	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("move_mount: %w", err)
@@ -115,7 +117,7 @@ func moveMountSetGroup() error {
 // unlessOther is for calls made with bad arguments: any error but ENOSYS shows that the kernel got that far.
 func unlessOther(what string, err error) error {
 	if errors.Is(err, unix.ENOSYS) {
-		return missing("%s: %v", what, err)
+		return feature.Missing("%s: %v", what, err)
 	}
 	return nil
 }
@@ -132,17 +134,17 @@ func filesystem(name string) func() error {
 				return nil
 			}
 		}
-		return missing("%s is not in /proc/filesystems", name)
+		return feature.Missing("%s is not in /proc/filesystems", name)
 	}
 }
 
 func apparmorStacking() error {
 	text, err := os.ReadFile("/sys/kernel/security/apparmor/features/domain/stack")
 	if errors.Is(err, os.ErrNotExist) {
-		return missing("AppArmor is not active, or too old")
+		return feature.Missing("AppArmor is not active, or too old")
 	}
 	if err == nil && !bytes.HasPrefix(text, []byte("yes")) {
-		err = missing("AppArmor can't stack profiles")
+		err = feature.Missing("AppArmor can't stack profiles")
 	}
 	return err
 }
@@ -158,5 +160,5 @@ func iptablesLegacy() error {
 			return nil
 		}
 	}
-	return missing("no iptables that uses the old interface")
+	return feature.Missing("no iptables that uses the old interface")
 }

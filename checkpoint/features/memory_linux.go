@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/internal/feature"
 )
 
 // Constants that x/sys/unix has no name for.
@@ -65,7 +67,7 @@ func pagemapScan() error {
 		arg.size = uint64(unsafe.Sizeof(arg))
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), pagemapScanIoctl, uintptr(unsafe.Pointer(&arg)))
 		if errno != 0 {
-			return unless("PAGEMAP_SCAN", errno, unix.ENOTTY, unix.EINVAL)
+			return feature.Unless("PAGEMAP_SCAN", errno, unix.ENOTTY, unix.EINVAL)
 		}
 		return nil
 	})
@@ -84,7 +86,7 @@ func softDirty() error {
 			return fmt.Errorf("pagemap: %w", err)
 		}
 		if binary.NativeEndian.Uint64(entry[:])&pagemapSoftDirty == 0 {
-			return missing("a page just written has no soft-dirty bit")
+			return feature.Missing("a page just written has no soft-dirty bit")
 		}
 		return nil
 	})
@@ -92,7 +94,7 @@ func softDirty() error {
 
 func guardPages() error {
 	return withPage(func(page []byte) error {
-		return unless("MADV_GUARD_INSTALL", unix.Madvise(page, madvGuardInstall), unix.EINVAL)
+		return feature.Unless("MADV_GUARD_INSTALL", unix.Madvise(page, madvGuardInstall), unix.EINVAL)
 	})
 }
 
@@ -100,14 +102,14 @@ func anonName() error {
 	return withPage(func(page []byte) error {
 		name := []byte("trapline\x00")
 		_, _, errno := unix.Syscall6(unix.SYS_PRCTL, unix.PR_SET_VMA, unix.PR_SET_VMA_ANON_NAME, address(page), uintptr(len(page)), uintptr(unsafe.Pointer(&name[0])), 0)
-		return unless("PR_SET_VMA_ANON_NAME", orNil(errno), unix.EINVAL)
+		return feature.Unless("PR_SET_VMA_ANON_NAME", orNil(errno), unix.EINVAL)
 	})
 }
 
 func memfd() error {
 	fd, err := unix.MemfdCreate("trapline", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
-		return unless("memfd_create", err)
+		return feature.Unless("memfd_create", err)
 	}
 	return unix.Close(fd)
 }
@@ -115,7 +117,7 @@ func memfd() error {
 func memfdHugetlb() error {
 	fd, err := unix.MemfdCreate("trapline", unix.MFD_CLOEXEC|unix.MFD_HUGETLB)
 	if err != nil {
-		return unless("memfd_create(MFD_HUGETLB)", err, unix.EINVAL, unix.ENODEV, unix.ENOENT)
+		return feature.Unless("memfd_create(MFD_HUGETLB)", err, unix.EINVAL, unix.ENODEV, unix.ENOENT)
 	}
 	return unix.Close(fd)
 }
@@ -125,7 +127,7 @@ func userfault(want uint64) func() error {
 	return func() error {
 		fd, _, errno := unix.Syscall(unix.SYS_USERFAULTFD, unix.O_CLOEXEC|unix.O_NONBLOCK, 0, 0)
 		if errno != 0 {
-			return unless("userfaultfd", errno)
+			return feature.Unless("userfaultfd", errno)
 		}
 		defer unix.Close(int(fd))
 		api := struct{ api, features, ioctls uint64 }{api: uffdAPI}
@@ -134,7 +136,7 @@ func userfault(want uint64) func() error {
 			return fmt.Errorf("UFFDIO_API: %w", errno)
 		}
 		if api.features&want != want {
-			return missing("userfaultfd has features %#x, wanted are %#x", api.features, want)
+			return feature.Missing("userfaultfd has features %#x, wanted are %#x", api.features, want)
 		}
 		return nil
 	}
@@ -143,10 +145,10 @@ func userfault(want uint64) func() error {
 func mapFiles() error {
 	names, err := os.ReadDir("/proc/self/map_files")
 	if errors.Is(err, os.ErrNotExist) {
-		return missing("no /proc/PID/map_files")
+		return feature.Missing("no /proc/PID/map_files")
 	}
 	if err != nil {
-		return unless("/proc/PID/map_files", err, unix.EPERM, unix.EACCES)
+		return feature.Unless("/proc/PID/map_files", err, unix.EPERM, unix.EACCES)
 	}
 	for _, n := range names {
 		f, err := os.Open("/proc/self/map_files/" + n.Name())
@@ -154,7 +156,7 @@ func mapFiles() error {
 		case err == nil:
 			return f.Close()
 		case errors.Is(err, os.ErrPermission):
-			return missing("/proc/PID/map_files: %v", err)
+			return feature.Missing("/proc/PID/map_files: %v", err)
 		}
 		// A map that is gone again; the next one will do.
 	}
@@ -166,7 +168,7 @@ func aioRemap() error {
 	var ctx uintptr
 	_, _, errno := unix.Syscall(unix.SYS_IO_SETUP, aioRingCheckCount, uintptr(unsafe.Pointer(&ctx)), 0)
 	if errno != 0 {
-		return unless("io_setup", errno)
+		return feature.Unless("io_setup", errno)
 	}
 	size := uintptr(os.Getpagesize())
 	// A place to go: reserve two pages and leave them to mremap.
@@ -179,10 +181,10 @@ func aioRemap() error {
 	moved, _, errno := unix.Syscall6(unix.SYS_MREMAP, ctx, size, size, unix.MREMAP_MAYMOVE|unix.MREMAP_FIXED, to, 0)
 	if errno != 0 {
 		unix.Syscall(unix.SYS_IO_DESTROY, ctx, 0, 0)
-		return missing("mremap of an AIO ring: %v", errno)
+		return feature.Missing("mremap of an AIO ring: %v", errno)
 	}
 	if _, _, errno = unix.Syscall(unix.SYS_IO_DESTROY, moved, 0, 0); errno != 0 {
-		return missing("an AIO ring does not follow mremap: %v", errno)
+		return feature.Missing("an AIO ring does not follow mremap: %v", errno)
 	}
 	return nil
 }

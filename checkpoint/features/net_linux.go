@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/internal/feature"
 )
 
 // Constants that x/sys/unix has no name for.
@@ -55,7 +57,7 @@ func netlink(protocol int, kind, flags uint16, body []byte) error {
 
 // diag asks for all sockets of a family. A kernel without its module says ENOENT.
 func diag(what string, body []byte) error {
-	return unless(what+" diag", netlink(unix.NETLINK_SOCK_DIAG, sockDiagFamily, unix.NLM_F_DUMP, body), unix.ENOENT, unix.EPROTONOSUPPORT)
+	return feature.Unless(what+" diag", netlink(unix.NETLINK_SOCK_DIAG, sockDiagFamily, unix.NLM_F_DUMP, body), unix.ENOENT, unix.EPROTONOSUPPORT)
 }
 
 // inetDiag makes a struct inet_diag_req_v2 that matches no socket: no state is asked for.
@@ -98,21 +100,21 @@ func netNSID() error {
 		binary.NativeEndian.PutUint16(body[4:], 8)
 		binary.NativeEndian.PutUint16(body[6:], unix.NETNSA_FD)
 		binary.NativeEndian.PutUint32(body[8:], uint32(fd))
-		return unless("RTM_GETNSID", netlink(unix.NETLINK_ROUTE, unix.RTM_GETNSID, 0, body), unix.EOPNOTSUPP)
+		return feature.Unless("RTM_GETNSID", netlink(unix.NETLINK_ROUTE, unix.RTM_GETNSID, 0, body), unix.EOPNOTSUPP)
 	})
 }
 
 func nftables() error {
 	body := make([]byte, 4) // struct nfgenmsg
 	err := netlink(unix.NETLINK_NETFILTER, nfnlNFTables<<8|nftMsgGetGen, 0, body)
-	return unless("nftables", err, unix.EINVAL, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT)
+	return feature.Unless("nftables", err, unix.EINVAL, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT)
 }
 
 // withSocket runs fn with a new socket.
 func withSocket(family, kind int, fn func(fd int) error) error {
 	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return unless("socket", err, unix.EAFNOSUPPORT)
+		return feature.Unless("socket", err, unix.EAFNOSUPPORT)
 	}
 	defer unix.Close(fd)
 	return fn(fd)
@@ -120,7 +122,7 @@ func withSocket(family, kind int, fn func(fd int) error) error {
 
 func tcpRepair() error {
 	return withSocket(unix.AF_INET, unix.SOCK_STREAM, func(fd int) error {
-		return unless("TCP_REPAIR", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_REPAIR, 1), unix.ENOPROTOOPT, unix.EPERM)
+		return feature.Unless("TCP_REPAIR", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_REPAIR, 1), unix.ENOPROTOOPT, unix.EPERM)
 	})
 }
 
@@ -145,7 +147,7 @@ func tcpHalfClosed() error {
 			if err := unix.Shutdown(client, unix.SHUT_WR); err != nil {
 				return fmt.Errorf("shutdown: %w", err)
 			}
-			return unless("TCP_REPAIR of a half-closed connection",
+			return feature.Unless("TCP_REPAIR of a half-closed connection",
 				unix.SetsockoptInt(client, unix.IPPROTO_TCP, unix.TCP_REPAIR, 1), unix.EPERM, unix.ENOPROTOOPT)
 		})
 	})
@@ -154,14 +156,14 @@ func tcpHalfClosed() error {
 func socketBufLock() error {
 	return withSocket(unix.AF_INET, unix.SOCK_STREAM, func(fd int) error {
 		_, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, soBufLock)
-		return unless("SO_BUF_LOCK", err, unix.ENOPROTOOPT)
+		return feature.Unless("SO_BUF_LOCK", err, unix.ENOPROTOOPT)
 	})
 }
 
 func ipv6Freebind() error {
 	return withSocket(unix.AF_INET6, unix.SOCK_STREAM, func(fd int) error {
 		_, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_FREEBIND)
-		return unless("IPV6_FREEBIND", err, unix.ENOPROTOOPT)
+		return feature.Unless("IPV6_FREEBIND", err, unix.ENOPROTOOPT)
 	})
 }
 
@@ -169,7 +171,7 @@ func socketNS() error {
 	return withSocket(unix.AF_UNIX, unix.SOCK_STREAM, func(fd int) error {
 		ns, err := unix.IoctlRetInt(fd, siocGSKNS)
 		if err != nil {
-			return unless("SIOCGSKNS", err, unix.ENOTTY, unix.EINVAL, unix.EPERM)
+			return feature.Unless("SIOCGSKNS", err, unix.ENOTTY, unix.EINVAL, unix.EPERM)
 		}
 		return unix.Close(ns)
 	})
@@ -185,7 +187,7 @@ func socketUnixFile() error {
 		case errors.Is(err, unix.ENOENT):
 			return nil
 		}
-		return unless("SIOCUNIXFILE", err, unix.ENOTTY, unix.EINVAL, unix.EPERM)
+		return feature.Unless("SIOCUNIXFILE", err, unix.ENOTTY, unix.EINVAL, unix.EPERM)
 	})
 }
 
@@ -193,7 +195,7 @@ func socketUnixFile() error {
 func withTun(fn func(fd int) error) error {
 	f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENODEV) {
-		return missing("no /dev/net/tun")
+		return feature.Missing("no /dev/net/tun")
 	}
 	if err != nil {
 		return err
@@ -213,8 +215,8 @@ func tunNS() error {
 		case err == nil:
 			return unix.Close(ns)
 		case errors.Is(err, unix.EBADFD):
-			return byVersion("4.16")()
+			return feature.ByVersion("4.16")()
 		}
-		return unless("SIOCGSKNS", err, unix.ENOTTY, unix.EINVAL, unix.EPERM)
+		return feature.Unless("SIOCGSKNS", err, unix.ENOTTY, unix.EINVAL, unix.EPERM)
 	})
 }

@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/internal/feature"
 )
 
 // Constants that x/sys/unix has no name for.
@@ -42,13 +44,13 @@ func clone3SetTID() error {
 	if errno == unix.EINVAL {
 		return nil
 	}
-	return unless("clone3 with set_tid", errno, unix.E2BIG)
+	return feature.Unless("clone3 with set_tid", errno, unix.E2BIG)
 }
 
 func setMMMap() error {
 	var size uint32
 	_, _, errno := unix.Syscall6(unix.SYS_PRCTL, unix.PR_SET_MM, unix.PR_SET_MM_MAP_SIZE, uintptr(unsafe.Pointer(&size)), 0, 0, 0)
-	return unless("PR_SET_MM_MAP_SIZE", orNil(errno), unix.EINVAL)
+	return feature.Unless("PR_SET_MM_MAP_SIZE", orNil(errno), unix.EINVAL)
 }
 
 // kcmp compares resources of this process.
@@ -68,7 +70,7 @@ func orNil(errno unix.Errno) error {
 
 func kcmpFile() error {
 	return withFile(os.DevNull, func(fd int) error {
-		return unless("kcmp(KCMP_FILE)", kcmp(kcmpTypeFile, uintptr(fd), uintptr(fd)), unix.EINVAL)
+		return feature.Unless("kcmp(KCMP_FILE)", kcmp(kcmpTypeFile, uintptr(fd), uintptr(fd)), unix.EINVAL)
 	})
 }
 
@@ -89,13 +91,13 @@ func kcmpEpoll() error {
 	slot := struct{ efd, tfd, toff uint32 }{efd: uint32(ep), tfd: uint32(ev)}
 	self := uintptr(os.Getpid())
 	_, _, errno := unix.Syscall6(unix.SYS_KCMP, self, self, kcmpTypeEpollTFD, uintptr(ev), uintptr(unsafe.Pointer(&slot)), 0)
-	return unless("kcmp(KCMP_EPOLL_TFD)", orNil(errno), unix.EINVAL)
+	return feature.Unless("kcmp(KCMP_EPOLL_TFD)", orNil(errno), unix.EINVAL)
 }
 
 func pidfdOpen() error {
 	fd, err := unix.PidfdOpen(os.Getpid(), 0)
 	if err != nil {
-		return unless("pidfd_open", err)
+		return feature.Unless("pidfd_open", err)
 	}
 	return unix.Close(fd)
 }
@@ -103,13 +105,13 @@ func pidfdOpen() error {
 func pidfdGetfd() error {
 	pidfd, err := unix.PidfdOpen(os.Getpid(), 0)
 	if err != nil {
-		return unless("pidfd_open", err)
+		return feature.Unless("pidfd_open", err)
 	}
 	defer unix.Close(pidfd)
 	return withFile(os.DevNull, func(fd int) error {
 		got, err := unix.PidfdGetfd(pidfd, fd, 0)
 		if err != nil {
-			return unless("pidfd_getfd", err)
+			return feature.Unless("pidfd_getfd", err)
 		}
 		return unix.Close(got)
 	})
@@ -119,13 +121,13 @@ func robustList() error {
 	var head, size uintptr
 	_, _, errno := unix.Syscall(unix.SYS_GET_ROBUST_LIST, 0, uintptr(unsafe.Pointer(&head)), uintptr(unsafe.Pointer(&size)))
 	if errno != 0 {
-		return unless("get_robust_list", errno)
+		return feature.Unless("get_robust_list", errno)
 	}
 	return nil
 }
 
 func timerRestoreIDs() error {
-	return unless("PR_TIMER_CREATE_RESTORE_IDS", unix.Prctl(prTimerCreateIDs, prTimerIDsGet, 0, 0, 0), unix.EINVAL)
+	return feature.Unless("PR_TIMER_CREATE_RESTORE_IDS", unix.Prctl(prTimerCreateIDs, prTimerIDsGet, 0, 0, 0), unix.EINVAL)
 }
 
 func timerfdTicks() error {
@@ -137,12 +139,12 @@ func timerfdTicks() error {
 	ticks := uint64(1)
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), tfdIocSetTicks, uintptr(unsafe.Pointer(&ticks)))
 	if errno != 0 {
-		return unless("TFD_IOC_SET_TICKS", errno, unix.ENOTTY, unix.EINVAL)
+		return feature.Unless("TFD_IOC_SET_TICKS", errno, unix.ENOTTY, unix.EINVAL)
 	}
 	return nil
 }
 
 // compatTasks is what CRIU asks the kernel for; here it is the engine that can't.
 func compatTasks() error {
-	return missing("this engine does not checkpoint 32-bit tasks on any kernel")
+	return feature.Missing("this engine does not checkpoint 32-bit tasks on any kernel")
 }

@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/internal/feature"
 )
 
 // Requests of ptrace(2) that x/sys/unix has no name for (include/uapi/linux/ptrace.h).
@@ -75,9 +77,9 @@ func ptraceSeize() error {
 			return fmt.Errorf("PTRACE_DETACH: %w", errno)
 		}
 		if err := ptrace(unix.PTRACE_SEIZE, pid, 0, nil); err != nil {
-			return unless("PTRACE_SEIZE", err, unix.EIO)
+			return feature.Unless("PTRACE_SEIZE", err, unix.EIO)
 		}
-		return unless("PTRACE_INTERRUPT", ptrace(unix.PTRACE_INTERRUPT, pid, 0, nil), unix.EIO)
+		return feature.Unless("PTRACE_INTERRUPT", ptrace(unix.PTRACE_INTERRUPT, pid, 0, nil), unix.EIO)
 	})
 }
 
@@ -91,7 +93,7 @@ func ptracePeekSiginfo() error {
 		_, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_PEEKSIGINFO, uintptr(pid),
 			uintptr(unsafe.Pointer(&args)), uintptr(unsafe.Pointer(&info)), 0, 0)
 		if errno != 0 {
-			return unless("PTRACE_PEEKSIGINFO", errno, unix.EIO)
+			return feature.Unless("PTRACE_PEEKSIGINFO", errno, unix.EIO)
 		}
 		return nil
 	})
@@ -100,7 +102,7 @@ func ptracePeekSiginfo() error {
 func ptraceSigmask() error {
 	return withTracee(func(pid int) error {
 		var mask uint64
-		return unless("PTRACE_GETSIGMASK", ptrace(unix.PTRACE_GETSIGMASK, pid, unsafe.Sizeof(mask), unsafe.Pointer(&mask)), unix.EIO)
+		return feature.Unless("PTRACE_GETSIGMASK", ptrace(unix.PTRACE_GETSIGMASK, pid, unsafe.Sizeof(mask), unsafe.Pointer(&mask)), unix.EIO)
 	})
 }
 
@@ -108,7 +110,7 @@ func ptraceSuspendSeccomp() error {
 	return withTracee(func(pid int) error {
 		_, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_SETOPTIONS, uintptr(pid), 0, ptraceOSuspendSeccomp, 0, 0)
 		if errno != 0 {
-			return unless("PTRACE_O_SUSPEND_SECCOMP", errno, unix.EINVAL, unix.EPERM)
+			return feature.Unless("PTRACE_O_SUSPEND_SECCOMP", errno, unix.EINVAL, unix.EPERM)
 		}
 		return nil
 	})
@@ -121,14 +123,14 @@ func ptraceSeccompFilter() error {
 		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
 			return nil
 		}
-		return unless("PTRACE_SECCOMP_GET_FILTER", err, unix.EIO, unix.EACCES)
+		return feature.Unless("PTRACE_SECCOMP_GET_FILTER", err, unix.EIO, unix.EACCES)
 	})
 }
 
 func ptraceSyscallInfo() error {
 	return withTracee(func(pid int) error {
 		var info [128]byte
-		return unless("PTRACE_GET_SYSCALL_INFO", ptrace(unix.PTRACE_GET_SYSCALL_INFO, pid, unsafe.Sizeof(info), unsafe.Pointer(&info)), unix.EIO)
+		return feature.Unless("PTRACE_GET_SYSCALL_INFO", ptrace(unix.PTRACE_GET_SYSCALL_INFO, pid, unsafe.Sizeof(info), unsafe.Pointer(&info)), unix.EIO)
 	})
 }
 
@@ -140,13 +142,13 @@ func ptraceSetSyscallInfo() error {
 		if errors.Is(err, unix.EINVAL) {
 			return nil
 		}
-		return unless("PTRACE_SET_SYSCALL_INFO", err, unix.EIO)
+		return feature.Unless("PTRACE_SET_SYSCALL_INFO", err, unix.EIO)
 	})
 }
 
 func ptraceRseq() error {
 	return withTracee(func(pid int) error {
 		var conf [24]byte // struct ptrace_rseq_configuration
-		return unless("PTRACE_GET_RSEQ_CONFIGURATION", ptrace(ptraceGetRseqConfiguration, pid, unsafe.Sizeof(conf), unsafe.Pointer(&conf)), unix.EIO)
+		return feature.Unless("PTRACE_GET_RSEQ_CONFIGURATION", ptrace(ptraceGetRseqConfiguration, pid, unsafe.Sizeof(conf), unsafe.Pointer(&conf)), unix.EIO)
 	})
 }

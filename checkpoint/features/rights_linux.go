@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/internal/feature"
 )
 
 // A capNumber is a capability (include/uapi/linux/capability.h).
@@ -41,7 +43,7 @@ func capability(c capNumber) func() error {
 	return func() error {
 		has, err := effective(c)
 		if err == nil && !has {
-			err = missing("the capability is missing: be root, or in a container add it")
+			err = feature.Missing("the capability is missing: be root, or in a container add it")
 		}
 		return err
 	}
@@ -103,7 +105,7 @@ func detachedLockdown() ([]byte, error) {
 func lockdown() error {
 	state, err := Lockdown()
 	if err == nil && state != "none" {
-		err = missing("the kernel is locked down (%s): no kprobes, no fentry; checkpoints are not affected", state)
+		err = feature.Missing("the kernel is locked down (%s): no kprobes, no fentry; checkpoints are not affected", state)
 	}
 	return err
 }

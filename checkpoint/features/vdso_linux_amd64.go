@@ -6,6 +6,8 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/internal/feature"
 )
 
 // archMapVDSO64 is ARCH_MAP_VDSO_64 of arch_prctl(2) (arch/x86/include/uapi/asm/prctl.h).
@@ -17,5 +19,5 @@ func mapVDSO() error {
 	if errno == 0 || errors.Is(errno, unix.EEXIST) {
 		return nil
 	}
-	return unless("ARCH_MAP_VDSO_64", errno, unix.EINVAL)
+	return feature.Unless("ARCH_MAP_VDSO_64", errno, unix.EINVAL)
 }

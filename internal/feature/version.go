@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package features
+package feature
 
 import (
 	"fmt"
@@ -19,12 +19,12 @@ type Version struct {
 
 // AtLeast says whether the version is that of since ("5.5") or a later one. An empty since is older than all.
 func (v Version) AtLeast(since string) bool {
-	w := parseVersion(since)
+	w := ParseVersion(since)
 	return v.Major > w.Major || v.Major == w.Major && v.Minor >= w.Minor
 }
 
-// parseVersion reads the first two numbers of "6.18.5-cloud"; what can't be read is 0.
-func parseVersion(s string) Version {
+// ParseVersion reads the first two numbers of "6.18.5-cloud"; what can't be read is 0.
+func ParseVersion(s string) Version {
 	num := func(s string) int {
 		end := strings.IndexFunc(s, func(r rune) bool { return r < '0' || r > '9' })
 		if end >= 0 {
@@ -43,18 +43,18 @@ var KernelVersion = sync.OnceValues(func() (Version, error) {
 	if err := unix.Uname(&u); err != nil {
 		return Version{}, fmt.Errorf("uname: %w", err)
 	}
-	return parseVersion(unix.ByteSliceToString(u.Release[:])), nil
+	return ParseVersion(unix.ByteSliceToString(u.Release[:])), nil
 })
 
-// byVersion is the probe of what can't be tried without making a device or a mount.
-func byVersion(since string) func() error {
+// ByVersion is the probe of what can't be tried without making a device or a mount.
+func ByVersion(since string) func() error {
 	return func() error {
 		have, err := KernelVersion()
 		if err != nil {
 			return err
 		}
 		if !have.AtLeast(since) {
-			return missing("this is Linux %s", have.Release)
+			return Missing("this is Linux %s", have.Release)
 		}
 		return nil
 	}
