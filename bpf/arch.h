@@ -17,11 +17,13 @@
 #define WORD_SP 31
 #define WORD_RETVAL 0
 #define SYSCALL_WORDS 31
+#define WORD_FIRST_PARAMETER 34 /* orig_x0 */
 #elif defined(__TARGET_ARCH_riscv)
 #define REGS 32 /* struct user_regs_struct, which is what a program may read */
 #define WORD_SP 2
 #define WORD_RETVAL 10
 #define SYSCALL_WORDS 32
+#define WORD_FIRST_PARAMETER 35 /* orig_a0: the entry has overwritten a0 */
 #else
 #error "no such architecture yet"
 #endif

@@ -58,6 +58,9 @@ inline_always void fill_words(void *ctx, struct scratch *s, enum source from)
 #pragma unroll
 		for (int i = 0; i < SYSCALL_WORDS; i++)
 			s->word[i] = regs[i];
+#ifdef WORD_FIRST_PARAMETER
+		s->word[WORD_FIRST_PARAMETER] = regs[WORD_FIRST_PARAMETER];
+#endif
 		break;
 	}
 	}

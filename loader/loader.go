@@ -137,7 +137,9 @@ func (s *Session) SharedMissed() (missed uint64, among int) { return s.backend.S
 
 // Events calls f for every event until ctx ends; then what is still waiting is delivered too. The event is valid only during
 // the call. Only one call may run at a time. Events that were dropped stand in the rows.
-func (s *Session) Events(ctx context.Context, f func(*probes.Event)) error { return s.backend.Events(ctx, f) }
+func (s *Session) Events(ctx context.Context, f func(*probes.Event)) error {
+	return s.backend.Events(ctx, f)
+}
 
 // Follow traces a process that runs already, with all its threads and what they start from now on. Needs Options.Filter.
 func (s *Session) Follow(pid int) error { return s.backend.Follow(pid) }

@@ -16,6 +16,9 @@ const fentryMost = 24
 
 // candidates are the mechanisms that can serve a probe, the best first.
 func (s *Session) candidates(p *Probe) []Mechanism {
+	if s.opts.Only != "" {
+		return []Mechanism{s.opts.Only}
+	}
 	switch p.Spec.Provider {
 	case probes.ProviderTracepoint:
 		return []Mechanism{MechanismTracepoint}
@@ -25,9 +28,6 @@ func (s *Session) candidates(p *Probe) []Mechanism {
 		return []Mechanism{MechanismSyscall}
 	case probes.ProviderUprobe:
 		return []Mechanism{MechanismUprobeMulti, MechanismUprobe}
-	}
-	if s.opts.Only != "" {
-		return []Mechanism{s.opts.Only}
 	}
 	multi := MechanismKprobeMulti
 	if p.Kind == probes.KindLatency {
@@ -137,7 +137,26 @@ func (s *Session) unplaced(p *Probe) error {
 			err = fmt.Errorf("the kernel is locked down (confidentiality), which forbids probes of its functions: %w", err)
 		}
 	}
-	return &PlaceError{Place: p.Name, Err: err, Instead: s.kernel.instead(p.Spec, err)}
+	p.err = &PlaceError{Place: p.Name, Err: err, Instead: s.kernel.instead(p.Spec, err)}
+	return p.err
+}
+
+// Try places the probes of an expression and removes them again. It gives those that could be placed and those that could
+// not, each with its error (see [Probe.Err]); its own error is about the expression as a whole.
+func Try(ctx context.Context, spec *probes.Spec) (placed, failed []*Probe, err error) {
+	s := &Session{}
+	if err := s.open(ctx, []*probes.Spec{spec}, nil); err != nil && len(s.all) == 0 {
+		return nil, nil, err
+	}
+	err = s.Close()
+	for _, p := range s.all {
+		if p.err == nil && p.Mechanism != "" {
+			placed = append(placed, p)
+		} else {
+			failed = append(failed, p)
+		}
+	}
+	return placed, failed, err
 }
 
 func kernelFunction(p *Probe) bool {

@@ -64,6 +64,9 @@ func explainFentry(err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM) && lockedDown():
 		return fmt.Errorf("the kernel is locked down (confidentiality): %w", unix.EPERM)
+	case errors.Is(err, unix.EPERM):
+		// The library guesses at a limit of locked memory, which is not it: other programs load.
+		return fmt.Errorf("this kernel refuses BPF trampolines, also to those with all rights: %w", unix.EPERM)
 	case errors.Is(err, unix.EBUSY):
 		return fmt.Errorf("another tracer holds the function: %w", unix.EBUSY)
 	}

@@ -32,6 +32,13 @@ func uprobePlaces(spec *probes.Spec) ([]*Probe, error) {
 	if spec.Kind != probes.KindEntry && isGo(f) {
 		return nil, fmt.Errorf("%s is a Go program: its stacks move, and a return probe on one ends it; probe its entries, or instructions (SYMBOL+OFFSET)", path)
 	}
+	if spec.Address != 0 {
+		offset, ok := fileOffset(f, spec.Address)
+		if !ok {
+			return nil, fmt.Errorf("%s: address %#x is in no part of the file that holds code", path, spec.Address)
+		}
+		return []*Probe{{Name: fmt.Sprintf("uprobe:%s:%#x", spec.Path, spec.Address+spec.Offset), path: path, fileOffset: offset + spec.Offset}}, nil
+	}
 	functions, names, err := programFunctions(f, spec.Symbol)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

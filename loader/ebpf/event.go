@@ -94,11 +94,11 @@ func (s *Session) Events(ctx context.Context, f func(*probes.Event)) error {
 
 // decoder makes events of records, in memory that it uses again.
 type decoder struct {
-	s         *Session
-	event     probes.Event
-	values    []probes.Value
-	stack     []uint64
-	words     []uint64
+	s      *Session
+	event  probes.Event
+	values []probes.Value
+	stack  []uint64
+	words  []uint64
 }
 
 // decode reads one record; nil if it is none of this session's.

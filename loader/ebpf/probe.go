@@ -46,6 +46,7 @@ type Probe struct {
 	tried   []error
 	missed  []func() uint64 // what the kernel says it did not deliver
 	dropped bool            // could not be placed
+	err     error           // then: why
 
 	kernelMissed uint64 // what missed said last
 }
@@ -71,3 +72,6 @@ func (p *Probe) Label() string {
 func (p *Probe) HasErrors() bool {
 	return p.HasLatency() && p.Spec.Provider == probes.ProviderSyscall
 }
+
+// Err says why the probe could not be placed: a [PlaceError], or nil.
+func (p *Probe) Err() error { return p.err }

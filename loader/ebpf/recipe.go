@@ -207,6 +207,10 @@ func (c *compiler) base(arg *probes.Arg, f *bpf.TraceFetch) error {
 	case probes.BaseField:
 		return c.field(arg, f)
 	}
+	if fetch.Base == probes.BaseRegister && probes.HostArch().Zero(fetch.Name) {
+		f.Base = uint8(bpf.TraceBaseBASE_IMMEDIATE)
+		return nil
+	}
 	word, err := c.word(fetch)
 	if err != nil {
 		return err

@@ -122,9 +122,6 @@ func (k *kernel) globPlaces(symbols *probes.Symbols, spec *probes.Spec) ([]*Prob
 	available, blacklist := k.available(), k.blacklist()
 	seen := map[uint64]bool{}
 	for _, s := range symbols.Glob(spec.Symbol, spec.Module) {
-		if strings.HasPrefix(s.Name, "__pfx_") || strings.HasPrefix(s.Name, "__cfi_") {
-			continue // padding before a function, where nothing runs
-		}
 		if available != nil && !available.Has(s) || blacklist.Has(s) || s.Address != 0 && seen[s.Address] {
 			continue
 		}

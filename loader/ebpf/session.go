@@ -66,8 +66,16 @@ type Session struct {
 // Open resolves the expressions and places the probes, which begin to count at [Session.Enable]. A place of a glob, or one
 // expression out of several, that can't be probed is a warning (see [Session.Warnings]), unless Strict is set; if nothing
 // at all could be placed it is an error. Errors wrap [ErrNotSupported], [probes.ErrNoSymbol] or [unix.EPERM].
-func Open(ctx context.Context, specs []*probes.Spec, opts *Options) (_ *Session, err error) {
-	s := &Session{kernel: newKernel(), arch: probes.HostArch(), shown: map[uint32][]probes.Arg{}, stack: &stack{}}
+func Open(ctx context.Context, specs []*probes.Spec, opts *Options) (*Session, error) {
+	s := &Session{}
+	if err := s.open(ctx, specs, opts); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Session) open(ctx context.Context, specs []*probes.Spec, opts *Options) (err error) {
+	s.kernel, s.arch, s.shown, s.stack = newKernel(), probes.HostArch(), map[uint32][]probes.Arg{}, &stack{}
 	if opts != nil {
 		s.opts = *opts
 	}
@@ -75,40 +83,35 @@ func Open(ctx context.Context, specs []*probes.Spec, opts *Options) (_ *Session,
 		s.opts.Log = slog.New(slog.DiscardHandler)
 	}
 	s.opts.Contexts = max(s.opts.Contexts, 1)
-	defer func() {
-		if err != nil {
-			s.Close()
-		}
-	}()
 	if s.arch == nil {
-		return nil, fmt.Errorf("eBPF probes: this architecture: %w", ErrNotSupported)
+		return fmt.Errorf("eBPF probes: this architecture: %w", ErrNotSupported)
 	}
 	if err := Usable(); err != nil {
-		return nil, err
+		return err
 	}
 	// Before Linux 5.11 maps and programs were counted against this limit. It concerns only this process.
 	if err := rlimit.RemoveMemlock(); err != nil {
 		s.opts.Log.Debug("raise the limit of locked memory", "error", err)
 	}
 	if s.cpus, err = ebpf.PossibleCPU(); err != nil {
-		return nil, fmt.Errorf("eBPF probes: number of CPUs: %w", err)
+		return fmt.Errorf("eBPF probes: number of CPUs: %w", err)
 	}
 	if err := s.resolve(specs); err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.makeObjects(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.attach(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.attachFilter(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.attachTimekeeping(); err != nil {
-		return nil, err
+		return err
 	}
-	return s, nil
+	return nil
 }
 
 // resolve makes the list of places.

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"context"
+	"errors"
+
+	"github.com/trapline/trapline/internal/feature"
+	"github.com/trapline/trapline/loader/ebpf"
+	"github.com/trapline/trapline/probes"
+)
+
+// A Place is where an expression leads, and what can be done there.
+type Place struct {
+	Name      string // as tables show it
+	Symbol    string // of kernel functions, with Module and Address (of the instruction)
+	Module    string
+	Address   uint64
+	Prototype string // of kernel functions that BTF knows, with the names by which a probe reads the parameters
+	Ways      []Way
+}
+
+// A Way is one kind of probe at a place: how it would get its hits, or why it can't.
+type Way struct {
+	Kind      probes.Kind
+	Mechanism string   // "" if Err is set
+	Err       error    // why not
+	Instead   []string // expressions that work here
+}
+
+// Possible says whether some kind of probe can be placed.
+func (p *Place) Possible() bool {
+	for _, w := range p.Ways {
+		if w.Err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// Explain says whether and how the places of an expression can be probed here. It tries: each probe is placed and removed
+// again, and never counts. If the expression names one kind, only that is tried. The error is about the expression as
+// a whole: there is no such place.
+func Explain(ctx context.Context, spec *probes.Spec) ([]Place, error) {
+	kinds := []probes.Kind{spec.Kind}
+	if spec.Kind == probes.KindDefault {
+		kinds = []probes.Kind{probes.KindEntry, probes.KindLatency}
+	}
+	var list []Place
+	index := map[string]int{}
+	for _, kind := range kinds {
+		try := *spec
+		try.Kind = kind
+		placed, failed, err := ebpf.Try(ctx, &try)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range append(placed, failed...) {
+			i, ok := index[p.Name]
+			if !ok {
+				i = len(list)
+				index[p.Name] = i
+				list = append(list, describe(p))
+			}
+			w := Way{Kind: p.Kind, Mechanism: string(p.Mechanism)}
+			if w.Err = p.Err(); w.Err != nil {
+				w.Mechanism = ""
+				var e *ebpf.PlaceError
+				if errors.As(w.Err, &e) {
+					w.Err, w.Instead = e.Err, e.Instead
+				}
+			}
+			list[i].Ways = append(list[i].Ways, w)
+		}
+	}
+	return list, nil
+}
+
+func describe(p *ebpf.Probe) Place {
+	place := Place{Name: p.Name, Symbol: p.Symbol.Name, Module: p.Symbol.Module, Address: p.Symbol.Address + p.Spec.Offset}
+	if place.Symbol == "" {
+		place.Address = 0
+		return place
+	}
+	place.Prototype = ebpf.Prototype(place.Symbol)
+	return place
+}
+
+// Features gives what the backends use of a kernel, each to be tested: what is here, what is not, and why.
+func Features() []*feature.Feature { return ebpf.Features() }
