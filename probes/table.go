@@ -33,6 +33,8 @@ type Row struct {
 type Table struct {
 	Rows    []Row
 	Elapsed time.Duration // since the probes were placed
+	Time    time.Time     // when the rows were read; the zero time is left out of JSON
+	Final   bool          // no later table follows; only JSON shows it
 	Sort    Column        // the column that decides the order
 	Reverse bool          // the other way round: numbers from the smallest, names from the last
 	Notes   []string      // more lines below the table, after its own
@@ -89,9 +91,9 @@ func (t *Table) Since(before *Table) *Table {
 	return &d
 }
 
-// sorted gives the rows in the table's order: by its column, the largest first or the names from a to z; then by probe,
-// context and mechanism.
-func (t *Table) sorted() []Row {
+// Sorted gives a copy of the rows in the table's order: by its column, the largest first or the names from a to z; then by
+// probe, context and mechanism.
+func (t *Table) Sorted() []Row {
 	rows := slices.Clone(t.Rows)
 	slices.SortStableFunc(rows, func(a, b Row) int {
 		c := t.Sort.compare(&a, &b)
@@ -113,7 +115,7 @@ const (
 // their middle and then leaves out columns, and at most height lines, which leaves out the last rows. 0 stands for as
 // many as there are, as for a pipe. What was missed, or is below the noise floor, is said below the table.
 func (t *Table) WriteText(w io.Writer, width, height int) error {
-	rows := t.sorted()
+	rows := t.Sorted()
 	var notes []string
 	for _, note := range t.notes() {
 		notes = append(notes, columns.Wrap(note, width, "  ")...)

@@ -6,12 +6,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"time"
 )
 
 // rowJSON is a row for programs. Field names stay as they are; new ones may come. Times are in ns, of the raw
 // measurement unless the name says "corrected". Fields that were not measured are left out.
 type rowJSON struct {
-	Type        string `json:"type"` // "stats"
+	Type        string `json:"type"`           // "stats"
+	Time        string `json:"time,omitempty"` // RFC 3339, with ns
+	Final       bool   `json:"final"`
 	Probe       string `json:"probe"`
 	Mechanism   string `json:"mechanism,omitempty"`
 	Context     uint32 `json:"context"`
@@ -59,6 +62,8 @@ type bucketJSON struct {
 // WriteJSON writes the table for programs, in one Write: a line a row, in the table's order. A line is an object with
 //
 //	type                "stats"
+//	time                of the table, by the wall clock (RFC 3339), if it is known
+//	final               whether this is the last table
 //	probe, mechanism    which probe, and how it was placed
 //	context, context_name
 //	elapsed_ns          since the probes were placed
@@ -75,7 +80,7 @@ func (t *Table) WriteJSON(w io.Writer) error {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	for _, r := range t.sorted() {
+	for _, r := range t.Sorted() {
 		if err := e.Encode(t.json(&r)); err != nil {
 			return err
 		}
@@ -87,9 +92,12 @@ func (t *Table) WriteJSON(w io.Writer) error {
 func (t *Table) json(r *Row) rowJSON {
 	s := &r.Stats
 	j := rowJSON{
-		Type: "stats", Probe: r.Probe, Mechanism: r.Mechanism, Context: r.Context, ContextName: r.ContextName, Elapsed: t.Elapsed.Nanoseconds(),
+		Type: "stats", Final: t.Final, Probe: r.Probe, Mechanism: r.Mechanism, Context: r.Context, ContextName: r.ContextName, Elapsed: t.Elapsed.Nanoseconds(),
 		Count: s.Count, Rate: r.Rate, Nested: s.Nested,
 		Missed: r.Losses.Missed, Dropped: r.Losses.Dropped, Unpaired: r.Losses.Unpaired, Active: r.Losses.Active,
+	}
+	if !t.Time.IsZero() {
+		j.Time = t.Time.Format(time.RFC3339Nano)
 	}
 	if r.HasCPU {
 		j.CPU = &s.CPU

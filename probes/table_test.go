@@ -134,7 +134,7 @@ func TestTableSort(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := ""
-		for _, r := range table.sorted() {
+		for _, r := range table.Sorted() {
 			got += r.Probe
 		}
 		if got != want {
@@ -142,7 +142,7 @@ func TestTableSort(t *testing.T) {
 		}
 	}
 	table.Sort, table.Reverse = ColumnCount, true
-	if got := table.sorted(); got[0].Probe != "b" || got[2].Probe != "a" || got[3].Probe != "d" {
+	if got := table.Sorted(); got[0].Probe != "b" || got[2].Probe != "a" || got[3].Probe != "d" {
 		t.Errorf("reversed by count: got %v", got)
 	}
 	if _, err := ParseSort("toatl"); err == nil || !strings.Contains(err.Error(), "did you mean total?") {
@@ -191,7 +191,7 @@ func TestTableJSON(t *testing.T) {
 	if len(lines) != 3 {
 		t.Fatalf("%d lines, want 3:\n%s", len(lines), b.String())
 	}
-	want := `{"type":"stats","probe":"vfs_write%latency","mechanism":"fentry","context":0,"elapsed_ns":2000000000,"count":2,"rate":1,` +
+	want := `{"type":"stats","final":false,"probe":"vfs_write%latency","mechanism":"fentry","context":0,"elapsed_ns":2000000000,"count":2,"rate":1,` +
 		`"total_ns":4000,"avg_ns":2000,"min_ns":1000,"max_ns":3000,"p50_ns":1024,"p90_ns":2810,"p99_ns":2981,"corrected_total_ns":3920,"corrected_avg_ns":1960,` +
 		`"bias_ns":40,"below_floor":false,"hist":[{"low":512,"high":1024,"count":1},{"low":2048,"high":4096,"count":1}],` +
 		`"cpu_ns":0,"nested":0,"missed":12,"dropped":0,"unpaired":1,"active":0}`
