@@ -22,10 +22,19 @@ type dialect struct {
 // knows says whether an option is one of the dialect's.
 func (d dialect) knows(o *option) bool { return o.cmds&d.cmds != 0 && !(d.asCRIU && o.ours) }
 
+// table gives the options among which the dialect's are.
+func (d dialect) table() []option {
+	if d.cmds&cmdProbing != 0 {
+		return probingOptions[:]
+	}
+	return options[:]
+}
+
 // find looks an option up by its long name, or by its letter; nil if the dialect has none.
 func (d dialect) find(name string, letter bool) *option {
-	for i := range options {
-		o := &options[i]
+	table := d.table()
+	for i := range table {
+		o := &table[i]
 		if d.knows(o) && (letter && o.short == name || !letter && o.name == name) {
 			return o
 		}
@@ -116,8 +125,9 @@ func (d dialect) named(name string) (o *option, negated bool, err error) {
 		return nil, false, usagef("unknown option --%s", name)
 	}
 	var found []string
-	for i := range options {
-		c := &options[i]
+	table := d.table()
+	for i := range table {
+		c := &table[i]
 		if !d.knows(c) {
 			continue
 		}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command trapline dumps running process trees, restores them, and says where the time went. Called as criu (by a
-// symbolic link of that name) it answers like CRIU.
+// Command trapline dumps running process trees, restores them, says where the time went, and probes the kernel and
+// programs by the names of their functions. Called as criu (by a symbolic link of that name) it answers like CRIU.
 //
 // Exit status: 0 done, 1 failed with nothing lost, 2 wrong usage. docs/cli.md has every option.
 package main
@@ -81,8 +81,12 @@ func (a *app) run(args []string) int {
 	}
 }
 
-// runCommand runs one of Trapline's commands that have CRIU's options.
+// runCommand runs one of Trapline's commands.
 func (a *app) runCommand(cmd command, args []string) int {
+	var traced []string
+	if cmd == cmdTrace {
+		args, traced = cutCommand(args)
+	}
 	s, rest, err := a.parse(dialect{cmds: cmd}, args)
 	switch {
 	case err != nil:
@@ -92,6 +96,8 @@ func (a *app) runCommand(cmd command, args []string) int {
 	case s.version:
 		a.version()
 		return exitDone
+	case cmd == cmdTrace:
+		return a.trace(s, rest, traced)
 	default:
 		return a.dispatch(cmd, s, rest)
 	}

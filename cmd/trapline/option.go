@@ -9,7 +9,7 @@ import (
 )
 
 // command is a set of subcommands that an option belongs to.
-type command uint8
+type command uint16
 
 const (
 	cmdDump command = 1 << iota
@@ -18,9 +18,12 @@ const (
 	cmdCheck
 	cmdShow
 	cmdVerify
+	cmdTrace
+	cmdProbe
 
 	cmdAny     = cmdDump | cmdPreDump | cmdRestore | cmdCheck // those that CRIU has too
 	cmdImages  = cmdShow | cmdVerify
+	cmdProbing = cmdTrace | cmdProbe // their options are in a table of their own
 	cmdDumps   = cmdDump | cmdPreDump
 	cmdDumpRes = cmdDump | cmdPreDump | cmdRestore
 )
@@ -28,7 +31,16 @@ const (
 var commandNames = []struct {
 	cmd  command
 	name string
-}{{cmdDump, "dump"}, {cmdPreDump, "pre-dump"}, {cmdRestore, "restore"}, {cmdCheck, "check"}, {cmdShow, "show"}, {cmdVerify, "verify"}}
+}{
+	{cmdDump, "dump"},
+	{cmdPreDump, "pre-dump"},
+	{cmdRestore, "restore"},
+	{cmdCheck, "check"},
+	{cmdShow, "show"},
+	{cmdVerify, "verify"},
+	{cmdTrace, "trace"},
+	{cmdProbe, "probe"},
+}
 
 // String lists the names of the commands in the set.
 func (c command) String() string {

@@ -55,12 +55,14 @@ type settings struct {
 
 	stages, json bool
 
+	probing probingSettings
+
 	refusals []refusal // options given that are not supported yet
 }
 
 // newSettings gives the defaults.
 func newSettings() *settings {
-	return &settings{imagesDir: ".", verbosity: defaultVerbosity, statusFD: -1}
+	return &settings{imagesDir: ".", verbosity: defaultVerbosity, statusFD: -1, probing: newProbingSettings()}
 }
 
 // A refusal is an option, or a value of one, that is not supported yet.

@@ -36,6 +36,7 @@ var usages = []struct {
 	{cmdCheck, "check [--feature NAME] [option…]", "what this machine can do, what not, and why"},
 	{cmdShow, "show [-o json] DIR", "what is in a directory of images"},
 	{cmdVerify, "verify [-o json] DIR", "is a directory of images whole"},
+	{cmdTrace, "trace [option…] PROBE… [-- COMMAND ARG…]", "count and time what a system does: live table, histograms or events"},
 }
 
 // usage prints the commands.
@@ -67,8 +68,9 @@ func (a *app) commandHelp(cmd command) {
 // help prints the options that have a meaning here.
 func (d dialect) help(w io.Writer) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	for i := range options {
-		o := &options[i]
+	table := d.table()
+	for i := range table {
+		o := &table[i]
 		if !d.knows(o) || o.fate != taken {
 			continue
 		}
@@ -79,6 +81,10 @@ func (d dialect) help(w io.Writer) {
 		fmt.Fprintf(tw, "  %s --%s\t%s\n", letter, o.form(), o.note)
 	}
 	tw.Flush()
+	if d.cmds&cmdProbing != 0 {
+		fmt.Fprintln(w, "\nA flag without a value is taken back by --no-NAME. docs/probes.md says how to write a PROBE.")
+		return
+	}
 	fmt.Fprintln(w, "\nA flag without a value is taken back by --no-NAME. docs/cli.md also lists CRIU's options that are not")
 	fmt.Fprintln(w, "supported yet, and those that change nothing here.")
 }

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/loader"
+	"github.com/trapline/trapline/probes"
+)
+
+// A tracer is one run of trapline trace.
+type tracer struct {
+	app     *app
+	s       *settings
+	o       *probingSettings
+	specs   []*probes.Spec
+	log     *slog.Logger
+	session *loader.Session
+	out     *output
+	tasks   *tasks
+	screen  *screen      // nil if no table is redrawn in place
+	events  *eventWriter // nil without --events
+	signals chan os.Signal
+	began   time.Time
+	over    time.Time     // when measuring ended; zero while it goes on
+	last    *probes.Table // the one before, for rates
+	paused  bool
+	globs   map[string]bool // labels of probes that a glob named: shown when they have something to show
+	command []string
+}
+
+// trace is trapline trace: it places probes and shows what they measure until the traced command or processes have ended,
+// the time is over, or a signal comes. words are the probes, command what stands behind "--", nil if there is no "--".
+func (a *app) trace(s *settings, words, command []string) int {
+	status, err := a.runTrace(s, words, command)
+	var wrong *probes.ParseError
+	switch {
+	case errors.As(err, &wrong):
+		fmt.Fprintf(a.stderr, "trace: this is no probe:\n%s\n", indent(wrong.Detail()))
+		return exitUsage
+	case err != nil:
+		return a.fail("trace", err)
+	}
+	return status
+}
+
+func (a *app) runTrace(s *settings, words, command []string) (status int, err error) {
+	// Symbols and types of a kernel take tens of MB for a moment; and nobody waits for a collection here.
+	debug.SetMemoryLimit(math.MaxInt64)
+	debug.SetGCPercent(100)
+
+	specs, err := parseProbes(words)
+	if err != nil {
+		return 0, err
+	}
+	if command != nil && len(command) == 0 {
+		return 0, usagef("a command is missing behind --")
+	}
+	log, err := openLog(&settings{verbosity: s.verbosity}, a.stderr)
+	if err != nil {
+		return 0, err
+	}
+	t := &tracer{app: a, s: s, o: &s.probing, specs: specs, command: command, log: log.Logger, tasks: &tasks{}, signals: make(chan os.Signal, 4)}
+	signal.Notify(t.signals, endSignals...)
+	defer signal.Stop(t.signals)
+	if err := t.place(len(command) > 0); err != nil {
+		return 0, err
+	}
+	defer t.session.Close()
+	if t.out, err = openOutput(t.o.output, len(command) > 0); err != nil {
+		return 0, err
+	}
+	if err := t.warn(); err != nil {
+		return 0, err
+	}
+	return t.run(command)
+}
+
+// parseProbes reads the probes of the command line.
+func parseProbes(words []string) ([]*probes.Spec, error) {
+	if len(words) == 0 {
+		return nil, usagef("want at least one PROBE, as vfs_read, syscall:openat or uprobe:libc:malloc")
+	}
+	var specs []*probes.Spec
+	for _, word := range words {
+		spec, err := probes.Parse(word)
+		if err != nil {
+			var e *probes.ParseError
+			if errors.As(err, &e) && e.Hint == "" && len(specs) > 0 && (strings.ContainsAny(word, "=$%") || word == "if") {
+				e.Hint = "a probe with arguments or a predicate is one word: put it in quotes"
+			}
+			return nil, err
+		}
+		specs = append(specs, spec)
+	}
+	return specs, nil
+}
+
+// indent moves lines to the right, as they are not messages of their own.
+func indent(s string) string { return "  " + strings.ReplaceAll(s, "\n", "\n  ") }
+
+// endSignals are those that end a trace.
+var endSignals = []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP}
+
+// place opens the session. A signal gives it up.
+func (t *tracer) place(command bool) error {
+	ctx, stop := signal.NotifyContext(context.Background(), endSignals...)
+	defer stop()
+	opts := &loader.Options{
+		Backend: t.o.backend, Filter: command || len(t.o.pids) > 0, CPUTime: t.o.cpu, Strict: t.o.strict, Log: t.log, NoCalibration: t.o.noCalibrate,
+	}
+	if t.o.events {
+		opts.Events = &loader.EventOptions{Registers: t.o.regs, Stack: t.o.stack}
+	}
+	session, err := loader.Open(ctx, t.specs, opts)
+	switch {
+	case ctx.Err() != nil:
+		if err == nil {
+			err = session.Close()
+		}
+		return errors.Join(errors.New("interrupted while probes were placed; none is left"), err)
+	case err != nil:
+		return err
+	}
+	t.session = session
+	t.globs = map[string]bool{}
+	for _, p := range session.Probes() {
+		if p.Spec.Glob() {
+			t.globs[p.Label] = true
+		}
+	}
+	return nil
+}
+
+// run measures, from the first hit to the last table.
+func (t *tracer) run(command []string) (status int, err error) {
+	for _, pid := range t.o.pids {
+		if err := t.tasks.follow(t.session, pid); err != nil {
+			return 0, err
+		}
+	}
+	t.began = time.Now()
+	if t.o.events {
+		if err := t.startEvents(); err != nil {
+			return 0, err
+		}
+	} else if t.live(len(command) > 0) {
+		t.screen = openScreen(t.out.file, len(command) == 0)
+		defer t.screen.close()
+	}
+	t.session.Enable()
+	if len(command) > 0 {
+		err = t.tasks.launch(t.session, command)
+	} else {
+		t.tasks.watch()
+	}
+	if err == nil {
+		err = t.loop()
+	}
+	// Events may still be dropped until the ring is empty, so the last table is read behind them.
+	t.over = time.Now()
+	detachErr := t.session.Detach()
+	eventsErr := t.events.finish()
+	t.tasks.wait(t.signals)
+	if err = errors.Join(err, detachErr, eventsErr); err != nil && t.tasks.cmd == nil && len(command) > 0 {
+		return 0, errors.Join(err, t.screen.clear(t.out.width())) // it never ran: there is nothing to show
+	}
+	return t.tasks.status, errors.Join(err, t.finish())
+}
+
+// loop shows tables until the trace is over.
+func (t *tracer) loop() error {
+	var over <-chan time.Time
+	if t.o.duration > 0 {
+		timer := time.NewTimer(t.o.duration)
+		defer timer.Stop()
+		over = timer.C
+	}
+	every := t.o.interval
+	if t.events != nil {
+		every = flushEvery
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		var err error
+		select {
+		case <-over:
+			return t.tasks.end()
+		case <-t.events.reached():
+			return t.tasks.end()
+		case <-t.tasks.ended:
+			return nil
+		case sig := <-t.signals:
+			var over bool
+			if over, err = t.signal(sig); over {
+				return err
+			}
+		case <-tick.C:
+			err = t.tick()
+		case <-t.screen.resized():
+			err = t.draw()
+		case key := <-t.screen.pressed():
+			if key == 'q' {
+				return nil
+			}
+			err = t.key(key)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// table reads the rows.
+func (t *tracer) table() *probes.Table {
+	now := t.over
+	if now.IsZero() {
+		now = time.Now()
+	}
+	table := &probes.Table{Elapsed: now.Sub(t.began), Time: now, Sort: t.o.sort, Reverse: t.o.reverse}
+	table.Rows = t.session.Rows(nil)
+	if missed, among := t.session.SharedMissed(); missed > 0 {
+		table.Notes = append(table.Notes, fmt.Sprintf("missed: %d hits of %d probes that share one attachment; of which probe is not known", missed, among))
+	}
+	return table
+}
+
+// tick shows what there is after each interval.
+func (t *tracer) tick() error {
+	if t.events != nil {
+		return t.events.flush()
+	}
+	if t.screen == nil && !t.o.intervalGiven || t.paused {
+		return nil
+	}
+	table := t.table()
+	table.SetRates(t.last)
+	t.last = table
+	if t.screen != nil {
+		return t.draw()
+	}
+	return t.print(table)
+}
+
+// finish shows the last table: of the whole time, with every row.
+func (t *tracer) finish() error {
+	table := t.table()
+	table.SetRates(nil)
+	table.Final = true
+	t.last = table
+	if err := t.screen.clear(t.out.width()); err != nil {
+		return err
+	}
+	return errors.Join(t.print(table), t.out.close())
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+
+	"github.com/trapline/trapline/internal/columns"
+	"github.com/trapline/trapline/probes"
+)
+
+// Control sequences (ECMA-48; the cursor's are DEC's).
+const (
+	hideCursor = "\x1b[?25l"
+	showCursor = "\x1b[?25h"
+	eraseLine  = "\x1b[K" // from the cursor on
+	eraseBelow = "\x1b[J"
+)
+
+// A screen is a table that is redrawn in place, below what the terminal showed before, so that the last one stays there.
+// The nil *screen is none.
+type screen struct {
+	out    *os.File
+	frame  []string       // lines of the last frame; the cursor stands behind them
+	size   chan os.Signal // SIGWINCH, and SIGCONT: the terminal may look different
+	keys   chan byte      // nil if no keys are read
+	input  int            // the terminal that keys come from
+	before *unix.Termios  // its modes, to be restored; nil if they were not changed
+}
+
+// openScreen begins a screen. keys says whether keys may be read: not if standard input is someone else's.
+func openScreen(out *os.File, keys bool) *screen {
+	s := &screen{out: out, size: make(chan os.Signal, 1), input: int(os.Stdin.Fd())}
+	signal.Notify(s.size, unix.SIGWINCH, unix.SIGCONT)
+	if keys && term.IsTerminal(s.input) && inForeground() {
+		s.readKeys()
+	}
+	out.WriteString(hideCursor)
+	return s
+}
+
+// readKeys has single keys sent to s.keys. Ctrl-C and Ctrl-Z go on to be signals, and output stays as it is: that is
+// less than a raw terminal, and nothing is lost if the program is killed but echo.
+func (s *screen) readKeys() {
+	before, err := unix.IoctlGetTermios(s.input, unix.TCGETS)
+	if err != nil {
+		return
+	}
+	s.before = before
+	s.quiet()
+	s.keys = make(chan byte)
+	go func() { // it ends with the program: nothing can interrupt the read
+		var key [1]byte
+		for {
+			if n, err := os.Stdin.Read(key[:]); err != nil || n == 0 {
+				return
+			}
+			s.keys <- key[0]
+		}
+	}()
+}
+
+// quiet has the terminal give single keys and not show them.
+func (s *screen) quiet() {
+	if s.before == nil {
+		return
+	}
+	modes := *s.before
+	modes.Lflag &^= unix.ICANON | unix.ECHO
+	modes.Cc[unix.VMIN], modes.Cc[unix.VTIME] = 1, 0
+	_ = unix.IoctlSetTermios(s.input, unix.TCSETS, &modes) // keys are a convenience
+}
+
+// pressed gives the keys.
+func (s *screen) pressed() <-chan byte {
+	if s == nil {
+		return nil
+	}
+	return s.keys
+}
+
+// resized gives a signal when the terminal may look different.
+func (s *screen) resized() <-chan os.Signal {
+	if s == nil {
+		return nil
+	}
+	return s.size
+}
+
+// draw puts a frame in place of the last one, in one write. No line may be wider than width.
+func (s *screen) draw(text string, width int) error {
+	var b strings.Builder
+	s.up(&b, width)
+	s.frame = strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	for _, line := range s.frame {
+		b.WriteString(line + eraseLine + "\n")
+	}
+	b.WriteString(eraseBelow)
+	_, err := s.out.WriteString(b.String())
+	return err
+}
+
+// up moves the cursor to the first line of the last frame. In a terminal that has become narrower its lines are broken.
+func (s *screen) up(b *strings.Builder, width int) {
+	lines := 0
+	for _, line := range s.frame {
+		lines += max(1, (utf8.RuneCountInString(line)+width-1)/max(width, 1))
+	}
+	if lines > 0 {
+		b.WriteString("\x1b[" + strconv.Itoa(lines) + "A")
+	}
+	b.WriteByte('\r')
+}
+
+// clear takes the frame away.
+func (s *screen) clear(width int) error {
+	if s == nil {
+		return nil
+	}
+	var b strings.Builder
+	s.up(&b, width)
+	b.WriteString(eraseBelow)
+	s.frame = nil
+	_, err := s.out.WriteString(b.String())
+	return err
+}
+
+// close gives the terminal back as it was.
+func (s *screen) close() {
+	if s == nil {
+		return
+	}
+	signal.Stop(s.size)
+	if s.before != nil {
+		_ = unix.IoctlSetTermios(s.input, unix.TCSETS, s.before)
+	}
+	s.out.WriteString(showCursor)
+}
+
+// draw shows the last table that was read, or what the user wants to see of it.
+func (t *tracer) draw() error {
+	if t.last == nil {
+		return nil
+	}
+	t.screen.quiet() // a shell may have changed it while the program was stopped
+	width, height := t.out.size()
+	t.last.Sort, t.last.Reverse = t.o.sort, t.o.reverse
+	shown, _ := t.shown(t.last)
+	var b strings.Builder
+	b.WriteString(t.header(t.last.Elapsed, width))
+	if t.screen.keys != nil {
+		b.WriteString(columns.CutMiddle(t.keyLine(), width) + "\n")
+	}
+	height -= strings.Count(b.String(), "\n") + 1
+	if t.o.hist {
+		if err := writeHistograms(&b, shown, width, height); err != nil {
+			return err
+		}
+	} else if err := shown.WriteText(&b, width, max(height, 1)); err != nil {
+		return err
+	}
+	return t.screen.draw(b.String(), width)
+}
+
+// keyLine says what keys do.
+func (t *tracer) keyLine() string {
+	line := "s sort: " + t.o.sort.String() + "  r reverse  h histograms  p pause  q quit"
+	if t.paused {
+		line += "  (paused)"
+	}
+	return line
+}
+
+// sortKeys is the order in which the key s goes through the columns.
+var sortKeys = []probes.Column{
+	probes.ColumnTotal, probes.ColumnCount, probes.ColumnRate, probes.ColumnAvg, probes.ColumnP99, probes.ColumnMax,
+	probes.ColumnErrors, probes.ColumnMissed, probes.ColumnProbe,
+}
+
+// key does what a key says.
+func (t *tracer) key(key byte) error {
+	switch key {
+	case 's':
+		t.o.sort = sortKeys[(slices.Index(sortKeys, t.o.sort)+1)%len(sortKeys)]
+	case 'r':
+		t.o.reverse = !t.o.reverse
+	case 'h':
+		t.o.hist = !t.o.hist
+	case 'p':
+		t.paused = !t.paused
+	default:
+		return nil
+	}
+	return t.draw()
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/loader"
+)
+
+// tasks is what is traced: a command, processes that ran before, or everything (then it never ends by itself).
+type tasks struct {
+	cmd      *exec.Cmd
+	exited   chan struct{} // closed when the command has been waited for; nil without a command
+	ended    chan struct{} // closed when all that is traced has ended; nil if everything is traced
+	fds      []unix.PollFd // pidfds of the processes that are followed
+	status   int           // exit status to pass on
+	cut      bool          // the command was asked to end, as the trace is over
+	signaled bool          // it was sent a signal that came for the trace
+}
+
+// follow traces a process that runs already.
+func (k *tasks) follow(session *loader.Session, pid int) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	switch {
+	case errors.Is(err, unix.ESRCH):
+		return fmt.Errorf("process %d: there is none", pid)
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
+		return fmt.Errorf("%d is a thread; give -p the PID of its process", pid)
+	case err != nil:
+		return fmt.Errorf("process %d: %w", pid, err)
+	}
+	k.fds = append(k.fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+	return session.Follow(pid)
+}
+
+// launch starts the command. Its end is the end of the trace, whatever else is followed.
+func (k *tasks) launch(session *loader.Session, command []string) error {
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := session.Launch(cmd); err != nil {
+		return fmt.Errorf("start %s: %w", command[0], err)
+	}
+	k.cmd = cmd
+	k.exited = make(chan struct{})
+	k.ended = k.exited
+	go func() {
+		err := k.cmd.Wait()
+		k.status = exitStatus(k.cmd.ProcessState, err)
+		close(k.exited)
+	}()
+	return nil
+}
+
+// watch begins to wait for the followed processes to end.
+func (k *tasks) watch() {
+	if len(k.fds) == 0 {
+		return
+	}
+	k.ended = make(chan struct{})
+	go func() {
+		defer close(k.ended)
+		for len(k.fds) > 0 {
+			if _, err := unix.Poll(k.fds, -1); err != nil && !errors.Is(err, unix.EINTR) {
+				return
+			}
+			alive := k.fds[:0]
+			for _, fd := range k.fds {
+				if fd.Revents != 0 {
+					unix.Close(int(fd.Fd))
+					continue
+				}
+				alive = append(alive, fd)
+			}
+			k.fds = alive
+		}
+	}()
+}
+
+// exitStatus gives the status that a shell would have for a command.
+func exitStatus(state *os.ProcessState, err error) int {
+	if state == nil {
+		return exitFailed
+	}
+	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	if err != nil && state.Success() { // its output could not be passed on
+		return exitFailed
+	}
+	return state.ExitCode()
+}
+
+// end asks the command to end, as the trace is over before it. What it then ends with says nothing.
+func (k *tasks) end() error {
+	if k.cmd == nil {
+		return nil
+	}
+	k.cut = true
+	return k.send(unix.SIGTERM)
+}
+
+// send sends a signal to the command; that it has ended already is no error.
+func (k *tasks) send(sig os.Signal) error {
+	if err := k.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("%v to %s: %w", sig, k.cmd.Path, err)
+	}
+	return nil
+}
+
+// wait waits for the command. A signal on the way kills it.
+func (k *tasks) wait(signals <-chan os.Signal) {
+	if k.cmd == nil {
+		return
+	}
+	for waiting := true; waiting; {
+		select {
+		case <-k.exited:
+			waiting = false
+		case <-signals:
+			_ = k.cmd.Process.Kill() // it can only have ended already
+		}
+	}
+	if k.cut {
+		k.status = exitDone
+	}
+}
+
+// signal does what a signal asks for, and says whether the trace is over. With a command it goes to the command, whose end
+// is the end of the trace; the second one kills it.
+func (t *tracer) signal(sig os.Signal) (over bool, err error) {
+	k := t.tasks
+	switch {
+	case k.cmd == nil:
+		return true, nil
+	case k.signaled:
+		return false, k.send(unix.SIGKILL)
+	}
+	k.signaled = true
+	if sig == unix.SIGINT && inForeground() {
+		return false, nil // the terminal has sent it to the command too
+	}
+	return false, k.send(sig)
+}
+
+// inForeground says whether what is typed at the controlling terminal concerns this process.
+func inForeground() bool {
+	tty, err := os.Open("/dev/tty")
+	if err != nil {
+		return false
+	}
+	defer tty.Close()
+	group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
+}
