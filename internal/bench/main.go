@@ -21,6 +21,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -36,6 +37,9 @@ import (
 // insideFlag marks the copy of this program that is PID 1 of the namespaces.
 const insideFlag = "inside"
 
+// probesFlag marks a copy that measures a case of probes.
+const probesFlag = "probes-case"
+
 type config struct {
 	trapline string // path of the trapline to measure; empty: leave it out
 	criu     string // path of CRIU; empty: leave it out
@@ -48,6 +52,8 @@ type config struct {
 	write    string // file for the report; empty: standard output only
 	keep     bool   // print logs of failed runs in full
 	inside   bool
+
+	probesCase string // which case of probes this process measures
 }
 
 func main() {
@@ -63,11 +69,17 @@ func main() {
 	flag.StringVar(&c.target, "target", "", "set by the benchmark itself")
 	flag.StringVar(&c.work, "work", "", "set by the benchmark itself")
 	flag.BoolVar(&c.inside, insideFlag, false, "set by the benchmark itself")
+	flag.StringVar(&c.probesCase, probesFlag, "", "set by the benchmark itself")
 	flag.Parse()
 
 	run := outside
-	if c.inside {
+	switch {
+	case c.inside:
 		run = inside
+	case c.probesCase != "":
+		run = func(c config) error { return probesInside(context.Background(), c) }
+	case isProbes(c.cases):
+		run = func(c config) error { return probesOutside(context.Background(), c) }
 	}
 	if err := run(c); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -170,7 +182,7 @@ func inside(c config) error {
 	text := report.markdown()
 	fmt.Print(report.summary())
 	if c.write != "" && len(failed) == 0 {
-		if err := os.WriteFile(c.write, []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(c.write, []byte(text+keepProbes(c.write)), 0o644); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Does a given number of calls, for what counts and times calls: probes. Not for checkpoints, so it does not use
+// trapline_test.h. One command a line comes on descriptor 4; when it is done, the nanoseconds that it took, and those of
+// them on a processor, go to descriptor 3. At the start "ready" goes there. The end of descriptor 4 ends the program.
+//
+//	getppid N		N system calls
+//	write N			N writes of one byte to /dev/null
+//	stat N PATH		N newfstatat
+//	function N		N calls of work()
+//	recurse N DEPTH		N calls of recurse(), which calls itself until it is DEPTH deep
+//	sleep N NS THREADS	N sleeps in each of so many threads at once
+//
+// hits [CPU] runs on that processor alone.
+//
+// flags: -O2 -static -pthread
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static void fail(const char *what)
+{
+	dprintf(2, "hits: %s: %s\n", what, strerror(errno));
+	_exit(1);
+}
+
+static unsigned long long now(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return (unsigned long long)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+__attribute__((noinline)) long work(long n)
+{
+	// Else the compiler computes all calls at once.
+	__asm__ volatile("" : "+r"(n));
+	return n;
+}
+
+__attribute__((noinline)) long recurse(long depth)
+{
+	__asm__ volatile("" : "+r"(depth));
+	// The addition keeps it a call: the compiler makes no loop of it.
+	return depth > 1 ? 1 + work(recurse(depth - 1)) : 1;
+}
+
+struct sleeps {
+	long n, ns;
+	pthread_barrier_t *start;
+};
+
+static void *sleeper(void *arg)
+{
+	struct sleeps *s = arg;
+
+	pthread_barrier_wait(s->start);
+	for (long i = 0; i < s->n; i++) {
+		struct timespec t = { s->ns / 1000000000, s->ns % 1000000000 };
+
+		if (syscall(SYS_nanosleep, &t, NULL))
+			fail("nanosleep");
+	}
+	return NULL;
+}
+
+static void sleep_in_threads(long n, long ns, long threads)
+{
+	pthread_barrier_t start;
+	struct sleeps s = { n, ns, &start };
+	pthread_t *all = calloc(threads, sizeof(*all));
+
+	if (!all)
+		fail("calloc");
+	pthread_barrier_init(&start, NULL, threads);
+	for (long i = 0; i < threads; i++)
+		if ((errno = pthread_create(&all[i], NULL, sleeper, &s)))
+			fail("pthread_create");
+	for (long i = 0; i < threads; i++)
+		pthread_join(all[i], NULL);
+	pthread_barrier_destroy(&start);
+	free(all);
+}
+
+static void run(const char *line, int null)
+{
+	char what[32], path[256] = "";
+	long n = 0, a = 0, b = 0;
+
+	if (sscanf(line, "%31s %ld", what, &n) != 2)
+		fail(line);
+	if (!strcmp(what, "getppid")) {
+		for (long i = 0; i < n; i++)
+			syscall(SYS_getppid);
+	} else if (!strcmp(what, "write")) {
+		for (long i = 0; i < n; i++)
+			if (write(null, "x", 1) != 1)
+				fail("write");
+	} else if (!strcmp(what, "stat") && sscanf(line, "%*s %*d %255s", path) == 1) {
+		struct stat st;
+
+		for (long i = 0; i < n; i++)
+			if (syscall(SYS_newfstatat, AT_FDCWD, path, &st, 0))
+				fail(path);
+	} else if (!strcmp(what, "function")) {
+		for (long i = 0; i < n; i++)
+			work(i);
+	} else if (!strcmp(what, "recurse") && sscanf(line, "%*s %*d %ld", &a) == 1) {
+		for (long i = 0; i < n; i++)
+			recurse(a);
+	} else if (!strcmp(what, "sleep") && sscanf(line, "%*s %*d %ld %ld", &a, &b) == 2) {
+		sleep_in_threads(n, a, b);
+	} else {
+		errno = EINVAL;
+		fail(line);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	int null = open("/dev/null", O_WRONLY);
+	FILE *commands = fdopen(4, "r");
+	char line[512];
+
+	if (null < 0 || !commands)
+		fail("setup");
+	if (argc > 1) {
+		cpu_set_t one;
+
+		CPU_ZERO(&one);
+		CPU_SET(atoi(argv[1]), &one);
+		if (sched_setaffinity(0, sizeof(one), &one))
+			fail("sched_setaffinity");
+	}
+	dprintf(3, "ready\n");
+	while (fgets(line, sizeof(line), commands)) {
+		unsigned long long cpu = now(CLOCK_PROCESS_CPUTIME_ID), start = now(CLOCK_MONOTONIC);
+
+		run(line, null);
+		start = now(CLOCK_MONOTONIC) - start;
+		cpu = now(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+		dprintf(3, "%llu %llu\n", start, cpu);
+	}
+	return 0;
+}
