@@ -288,6 +288,12 @@ func (c *compiler) field(arg *probes.Arg, f *bpf.TraceFetch) error {
 	if c.from != fromRecord {
 		return c.fail(arg.Fetch.Pos, "only classic tracepoints and system calls have named fields; write %a0, %a1 …")
 	}
+	if c.format == nil {
+		var err error
+		if c.format, err = tracepointFormat(c.probe.group, c.probe.event); err != nil {
+			return err
+		}
+	}
 	fl, err := c.format.find(arg.Fetch.Name)
 	if err != nil {
 		return c.fail(arg.Fetch.Pos, err.Error())
