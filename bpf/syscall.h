@@ -8,6 +8,8 @@
 #define SYSCALL_KEY 1 /* no stack pointer: the pair is known by the probe */
 #define MAX_ERRNO 4095
 
+const volatile __u32 syscall_returns = 1; /* some probe looks at a system call's return */
+
 inline_always struct syscall_probes *probes_of(__u32 nr)
 {
 	struct syscall_probes *p = nr < SYSCALLS ? bpf_map_lookup_elem(&syscalls, &nr) : 0;
@@ -32,7 +34,6 @@ int syscall_enter(__u64 *ctx)
 {
 	__u32 nr = ctx[1];
 	struct syscall_probes *p;
-	struct task *t;
 
 	if (!control.enabled)
 		return 0;
@@ -41,13 +42,18 @@ int syscall_enter(__u64 *ctx)
 		return 0;
 	if (filtering)
 		start_pending(nr); /* follow_exec may come after us */
-	t = current_task();
-	if (!t)
-		return 0;
-	t->syscall = nr + 1;
+	if (filtering || syscall_returns) {
+		struct task *t = current_task();
+
+		if (!t)
+			return 0;
+		t->syscall = nr + 1;
+	}
 	for (int i = 0; i < CHAIN; i++)
 		if (p->entry[i])
 			count(ctx, p->entry[i] - 1, FROM_SYSCALL, EVENT_ENTRY, 0);
+	if (!syscall_returns)
+		return 0;
 	for (int i = 0; i < CHAIN; i++)
 		if (p->latency[i])
 			begin(ctx, p->latency[i] - 1, FROM_SYSCALL, SYSCALL_KEY);

@@ -25,7 +25,7 @@ const struct event *event_type __attribute__((unused));
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* Where the words of a hit come from. */
-enum source { FROM_REGS, FROM_FUNCTION, FROM_RECORD, FROM_SYSCALL };
+enum source { FROM_REGS, FROM_FUNCTION, FROM_RECORD, FROM_ARGUMENTS, FROM_SYSCALL };
 
 inline_always void fill_words(void *ctx, struct scratch *s, enum source from)
 {
@@ -46,6 +46,13 @@ inline_always void fill_words(void *ctx, struct scratch *s, enum source from)
 		break;
 	case FROM_RECORD:
 		s->record = (__u64)ctx;
+		/* The kernel hides the first word: it holds a pointer there. */
+#pragma unroll
+		for (int i = 1; i < WORDS; i++)
+			if (words_here > i)
+				s->word[i] = word[i];
+		break;
+	case FROM_ARGUMENTS:
 #pragma unroll
 		for (int i = 0; i < WORDS; i++)
 			if (words_here > i)
@@ -243,17 +250,22 @@ inline_always int end(void *ctx, __u32 probe, enum source from, __u64 key, __u64
 
 #define WORD(ctx, i) (((__u64 *)(ctx))[i])
 
+/* Probe + 1, of a program that serves one probe alone: it is spared the search for its cookie. 0: the cookie says which. */
+const volatile __u32 probe_here = 0;
+
+#define PROBE(ctx) (probe_here ? probe_here - 1 : (__u32)bpf_get_attach_cookie(ctx))
+
 SEC("fentry/trapline")
 int fentry_count(void *ctx)
 {
-	return count(ctx, bpf_get_attach_cookie(ctx), FROM_FUNCTION, EVENT_ENTRY, 0);
+	return count(ctx, PROBE(ctx), FROM_FUNCTION, EVENT_ENTRY, 0);
 }
 
 /* Entry and exit of one call have the same context: a place in the trampoline's stack frame. */
 SEC("fentry/trapline")
 int fentry_begin(void *ctx)
 {
-	begin(ctx, bpf_get_attach_cookie(ctx), FROM_FUNCTION, (__u64)ctx);
+	begin(ctx, PROBE(ctx), FROM_FUNCTION, (__u64)ctx);
 	return 0;
 }
 
@@ -263,7 +275,7 @@ int fexit_count(void *ctx)
 	__u64 retval = 0;
 
 	bpf_get_func_ret(ctx, &retval);
-	return count(ctx, bpf_get_attach_cookie(ctx), FROM_FUNCTION, EVENT_RETURN, retval);
+	return count(ctx, PROBE(ctx), FROM_FUNCTION, EVENT_RETURN, retval);
 }
 
 SEC("fexit/trapline")
@@ -272,27 +284,27 @@ int fexit_end(void *ctx)
 	__u64 retval = 0, now = bpf_ktime_get_ns();
 
 	bpf_get_func_ret(ctx, &retval);
-	return end(ctx, bpf_get_attach_cookie(ctx), FROM_FUNCTION, (__u64)ctx, retval, 0, now);
+	return end(ctx, PROBE(ctx), FROM_FUNCTION, (__u64)ctx, retval, 0, now);
 }
 
 /* Kernel and user functions alike: kprobe, kprobe.multi, uprobe, uprobe.multi. */
 SEC("kprobe/trapline")
 int kprobe_count(void *ctx)
 {
-	return count(ctx, bpf_get_attach_cookie(ctx), FROM_REGS, EVENT_ENTRY, 0);
+	return count(ctx, PROBE(ctx), FROM_REGS, EVENT_ENTRY, 0);
 }
 
 SEC("kprobe/trapline")
 int kprobe_begin(void *ctx)
 {
-	begin(ctx, bpf_get_attach_cookie(ctx), FROM_REGS, WORD(ctx, WORD_SP));
+	begin(ctx, PROBE(ctx), FROM_REGS, WORD(ctx, WORD_SP));
 	return 0;
 }
 
 SEC("kprobe/trapline")
 int kretprobe_count(void *ctx)
 {
-	return count(ctx, bpf_get_attach_cookie(ctx), FROM_REGS, EVENT_RETURN, WORD(ctx, WORD_RETVAL));
+	return count(ctx, PROBE(ctx), FROM_REGS, EVENT_RETURN, WORD(ctx, WORD_RETVAL));
 }
 
 SEC("kprobe/trapline")
@@ -300,7 +312,7 @@ int kretprobe_end(void *ctx)
 {
 	__u64 now = bpf_ktime_get_ns();
 
-	return end(ctx, bpf_get_attach_cookie(ctx), FROM_REGS, WORD(ctx, WORD_SP) - return_key, WORD(ctx, WORD_RETVAL), 0, now);
+	return end(ctx, PROBE(ctx), FROM_REGS, WORD(ctx, WORD_SP) - return_key, WORD(ctx, WORD_RETVAL), 0, now);
 }
 
 /* One program for entry and return, which the kernel pairs itself (6.10 for kernel, 6.13 for user functions). */
@@ -314,25 +326,23 @@ int session(void *ctx)
 	__u64 *mark = bpf_session_cookie();
 
 	if (bpf_session_is_return())
-		return end(ctx, bpf_get_attach_cookie(ctx), FROM_REGS, *mark, WORD(ctx, WORD_RETVAL), 0, now);
+		return end(ctx, PROBE(ctx), FROM_REGS, *mark, WORD(ctx, WORD_RETVAL), 0, now);
 	*mark = WORD(ctx, WORD_SP);
 	/* 1: no return is wanted of a call that is not counted. */
-	return !begin(ctx, bpf_get_attach_cookie(ctx), FROM_REGS, *mark);
+	return !begin(ctx, PROBE(ctx), FROM_REGS, *mark);
 }
 
 SEC("tracepoint/trapline/trapline")
 int tracepoint_count(void *ctx)
 {
-	return count(ctx, bpf_get_attach_cookie(ctx), FROM_RECORD, EVENT_ENTRY, 0);
+	return count(ctx, PROBE(ctx), FROM_RECORD, EVENT_ENTRY, 0);
 }
 
-/* Before 6.10 a raw tracepoint's link has no cookie: the loader sets this for each program. */
-const volatile __u32 probe_here = 0;
-
+/* Before 6.10 a raw tracepoint's link has no cookie. */
 SEC("tp_btf/trapline")
 int raw_tracepoint_count(void *ctx)
 {
-	return count(ctx, probe_here, FROM_RECORD, EVENT_ENTRY, 0);
+	return count(ctx, probe_here - 1, FROM_ARGUMENTS, EVENT_ENTRY, 0);
 }
 
 #include "follow.h"

@@ -268,6 +268,7 @@ const (
 	TraceVarScratchUsed         = "scratch_used"
 	TraceVarStackOffset         = "stack_offset"
 	TraceVarStringsOffset       = "strings_offset"
+	TraceVarSyscallReturns      = "syscall_returns"
 	TraceVarTestOpType          = "test_op_type"
 	TraceVarTimingCpu           = "timing_cpu"
 	TraceVarWakeupBytes         = "wakeup_bytes"
@@ -374,6 +375,7 @@ type TraceVariableSpecs struct {
 	ScratchUsed    *ebpf.VariableSpec `ebpf:"scratch_used"`
 	StackOffset    *ebpf.VariableSpec `ebpf:"stack_offset"`
 	StringsOffset  *ebpf.VariableSpec `ebpf:"strings_offset"`
+	SyscallReturns *ebpf.VariableSpec `ebpf:"syscall_returns"`
 	TestOpType     *ebpf.VariableSpec `ebpf:"test_op_type"`
 	TimingCpu      *ebpf.VariableSpec `ebpf:"timing_cpu"`
 	WakeupBytes    *ebpf.VariableSpec `ebpf:"wakeup_bytes"`
@@ -447,6 +449,7 @@ type TraceVariables struct {
 	ScratchUsed    *ebpf.Variable `ebpf:"scratch_used"`
 	StackOffset    *ebpf.Variable `ebpf:"stack_offset"`
 	StringsOffset  *ebpf.Variable `ebpf:"strings_offset"`
+	SyscallReturns *ebpf.Variable `ebpf:"syscall_returns"`
 	TestOpType     *ebpf.Variable `ebpf:"test_op_type"`
 	TimingCpu      *ebpf.Variable `ebpf:"timing_cpu"`
 	WakeupBytes    *ebpf.Variable `ebpf:"wakeup_bytes"`

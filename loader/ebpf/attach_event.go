@@ -25,7 +25,7 @@ func (s *Session) attachTracepoint(p *Probe) error {
 	if s.objects.maps[mapRecipes].MaxEntries() > 1 || len(p.Spec.Args) > 0 || p.Spec.If != nil {
 		words = uint32(min(f.size/8, regWords))
 	}
-	prog, err := s.objects.load("tracepoint_count", variant{consts: constants{"words_here": words}})
+	prog, err := s.objects.load("tracepoint_count", variant{consts: constants{"words_here": words, "probe_here": p.index + 1}})
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (s *Session) attachRawTracepoint(p *Probe) error {
 	if err != nil {
 		return err
 	}
-	prog, err := s.objects.load("raw_tracepoint_count", variant{attachTo: p.event, consts: constants{"words_here": uint32(words), "probe_here": p.index}})
+	prog, err := s.objects.load("raw_tracepoint_count", variant{attachTo: p.event, consts: constants{"words_here": uint32(words), "probe_here": p.index + 1}})
 	if err != nil {
 		return err
 	}
@@ -119,11 +119,13 @@ func (s *Session) attachSyscalls(list []*Probe) error {
 		return nil
 	}
 	table := map[uint32]*bpf.TraceSyscallProbes{}
+	returns := false
 	for _, p := range list {
 		nr := uint32(p.syscall)
 		if table[nr] == nil {
 			table[nr] = &bpf.TraceSyscallProbes{Any: 1}
 		}
+		returns = returns || p.Kind != probes.KindEntry
 		chain := &table[nr].Entry
 		switch p.Kind {
 		case probes.KindLatency:
@@ -140,13 +142,12 @@ func (s *Session) attachSyscalls(list []*Probe) error {
 			return fmt.Errorf("system call %d: %w", nr, err)
 		}
 	}
-	// Both first, so that nothing lies between them but one attachment.
-	for _, name := range []string{"syscall_exit", "syscall_enter"} {
-		if err := s.attachKernelProgram(name); err != nil {
+	if returns {
+		if err := s.attachKernelProgram("syscall_exit", nil); err != nil {
 			return err
 		}
 	}
-	return nil
+	return s.attachKernelProgram("syscall_enter", constants{"syscall_returns": flag(returns)})
 }
 
 // chainAdd puts a probe into the first free place.
@@ -161,8 +162,8 @@ func chainAdd(chain *[4]uint32, id uint32) bool {
 }
 
 // attachKernelProgram loads and attaches a program that names its own raw tracepoint, until the session ends.
-func (s *Session) attachKernelProgram(name string) error {
-	l, err := s.kernelProgram(name)
+func (s *Session) attachKernelProgram(name string, consts constants) error {
+	l, err := s.kernelProgram(name, consts)
 	if err != nil {
 		return err
 	}
@@ -171,8 +172,8 @@ func (s *Session) attachKernelProgram(name string) error {
 }
 
 // kernelProgram does the same; the caller closes the link.
-func (s *Session) kernelProgram(name string) (link.Link, error) {
-	prog, err := s.objects.load(name, variant{})
+func (s *Session) kernelProgram(name string, consts constants) (link.Link, error) {
+	prog, err := s.objects.load(name, variant{consts: consts})
 	if err != nil {
 		return nil, err
 	}
@@ -189,5 +190,5 @@ func (s *Session) attachTimekeeping() error {
 	if !s.opts.CPUTime {
 		return nil
 	}
-	return s.attachKernelProgram("switch_cpu")
+	return s.attachKernelProgram("switch_cpu", nil)
 }

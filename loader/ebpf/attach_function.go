@@ -39,7 +39,7 @@ func (s *Session) attachFentry(p *Probe) error {
 		return err
 	}
 	for _, h := range halves {
-		prog, err := s.objects.load(h.name, variant{attachType: h.at, attachTo: p.Symbol.Name})
+		prog, err := s.objects.load(h.name, variant{attachType: h.at, attachTo: p.Symbol.Name, consts: alone(p)})
 		if err != nil {
 			return fail(explainFentry(err))
 		}
@@ -58,6 +58,9 @@ func (s *Session) attachFentry(p *Probe) error {
 	p.missed = append(p.missed, programMisses(entry))
 	return nil
 }
+
+// alone are the constants of a program that serves one probe, and so needs no cookie to know which.
+func alone(p *Probe) constants { return constants{"probe_here": p.index + 1} }
 
 // explainFentry says what an error of the kernel means for a trampoline.
 func explainFentry(err error) error {
@@ -104,11 +107,15 @@ func linkMisses(l link.Link) func() uint64 {
 // attachKprobes places kprobes one by one, all with the same programs.
 func (s *Session) attachKprobes(list []*Probe, out map[*Probe]error) {
 	programs := map[string]*ebpf.Program{}
+	var consts constants
+	if len(list) == 1 {
+		consts = alone(list[0])
+	}
 	program := func(name string) (*ebpf.Program, error) {
 		if p := programs[name]; p != nil {
 			return p, nil
 		}
-		prog, err := s.objects.load(name, variant{})
+		prog, err := s.objects.load(name, variant{consts: consts})
 		if err != nil {
 			return nil, err
 		}
@@ -180,6 +187,9 @@ func (s *Session) attachMulti(ctx context.Context, list []*Probe, out map[*Probe
 	}
 	for kind, group := range byKind {
 		m := multi{s: s, ctx: ctx, out: out, session: session && kind == probes.KindLatency, kind: kind}
+		if len(group) == 1 {
+			m.consts = alone(group[0])
+		}
 		if err := m.load(); err != nil {
 			for _, p := range group {
 				out[p] = err
@@ -197,6 +207,7 @@ type multi struct {
 	out      map[*Probe]error
 	session  bool
 	kind     probes.Kind
+	consts   constants // of its programs
 	halves   []half
 	programs []*ebpf.Program
 }
@@ -208,7 +219,7 @@ func (m *multi) load() error {
 		m.halves, at = []half{{program: "session"}}, ebpf.AttachTraceKprobeSession
 	}
 	for _, h := range m.halves {
-		prog, err := m.s.objects.load(h.program, variant{attachType: at})
+		prog, err := m.s.objects.load(h.program, variant{attachType: at, consts: m.consts})
 		if err != nil {
 			return err
 		}

@@ -98,7 +98,7 @@ func (s *Session) launch(cmd *exec.Cmd) error {
 	if _, err := s.mark(0, uint32(unix.Gettid()), taskLauncher); err != nil {
 		return fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
-	l, err := s.kernelProgram("follow_exec")
+	l, err := s.kernelProgram("follow_exec", nil)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
@@ -111,5 +111,5 @@ func (s *Session) attachFilter() error {
 	if !s.opts.Filter {
 		return nil
 	}
-	return s.attachKernelProgram("follow_fork")
+	return s.attachKernelProgram("follow_fork", nil)
 }
