@@ -98,6 +98,8 @@ func (a *app) runCommand(cmd command, args []string) int {
 		return exitDone
 	case cmd == cmdTrace:
 		return a.trace(s, rest, traced)
+	case cmd == cmdProbe:
+		return a.probe(s, rest)
 	default:
 		return a.dispatch(cmd, s, rest)
 	}

@@ -45,28 +45,23 @@ type tracer struct {
 // the time is over, or a signal comes. words are the probes, command what stands behind "--", nil if there is no "--".
 func (a *app) trace(s *settings, words, command []string) int {
 	status, err := a.runTrace(s, words, command)
-	var wrong *probes.ParseError
-	switch {
-	case errors.As(err, &wrong):
-		fmt.Fprintf(a.stderr, "trace: this is no probe:\n%s\n", indent(wrong.Detail()))
-		return exitUsage
-	case err != nil:
-		return a.fail("trace", err)
+	if err != nil {
+		return a.failProbe("trace", err)
 	}
 	return status
 }
 
 func (a *app) runTrace(s *settings, words, command []string) (status int, err error) {
-	// Symbols and types of a kernel take tens of MB for a moment; and nobody waits for a collection here.
-	debug.SetMemoryLimit(math.MaxInt64)
-	debug.SetGCPercent(100)
-
+	largeHeap()
 	specs, err := parseProbes(words)
 	if err != nil {
 		return 0, err
 	}
 	if command != nil && len(command) == 0 {
 		return 0, usagef("a command is missing behind --")
+	}
+	if s.probing.list {
+		return a.listPlaces(s, specs), nil
 	}
 	log, err := openLog(&settings{verbosity: s.verbosity}, a.stderr)
 	if err != nil {
@@ -75,6 +70,9 @@ func (a *app) runTrace(s *settings, words, command []string) (status int, err er
 	t := &tracer{app: a, s: s, o: &s.probing, specs: specs, command: command, log: log.Logger, tasks: &tasks{}, signals: make(chan os.Signal, 4)}
 	signal.Notify(t.signals, endSignals...)
 	defer signal.Stop(t.signals)
+	if err := t.tasks.open(t.o.pids); err != nil {
+		return 0, err
+	}
 	if err := t.place(len(command) > 0); err != nil {
 		return 0, err
 	}
@@ -88,6 +86,13 @@ func (a *app) runTrace(s *settings, words, command []string) (status int, err er
 	return t.run(command)
 }
 
+// largeHeap lets the heap grow as Go would: the symbols and types of a kernel take more than main allows, and no target waits
+// for a collection here.
+func largeHeap() {
+	debug.SetMemoryLimit(math.MaxInt64)
+	debug.SetGCPercent(100)
+}
+
 // parseProbes reads the probes of the command line.
 func parseProbes(words []string) ([]*probes.Spec, error) {
 	if len(words) == 0 {
@@ -98,8 +103,8 @@ func parseProbes(words []string) ([]*probes.Spec, error) {
 		spec, err := probes.Parse(word)
 		if err != nil {
 			var e *probes.ParseError
-			if errors.As(err, &e) && e.Hint == "" && len(specs) > 0 && (strings.ContainsAny(word, "=$%") || word == "if") {
-				e.Hint = "a probe with arguments or a predicate is one word: put it in quotes"
+			if errors.As(err, &e) && len(specs) > 0 && (word == "if" || strings.Contains(word, "=") || strings.HasPrefix(word, "$") || strings.HasPrefix(word, "%")) {
+				e.Hint = "a probe with its arguments and its predicate is one word of the command line: put it in quotes"
 			}
 			return nil, err
 		}
@@ -107,9 +112,6 @@ func parseProbes(words []string) ([]*probes.Spec, error) {
 	}
 	return specs, nil
 }
-
-// indent moves lines to the right, as they are not messages of their own.
-func indent(s string) string { return "  " + strings.ReplaceAll(s, "\n", "\n  ") }
 
 // endSignals are those that end a trace.
 var endSignals = []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP}
@@ -147,7 +149,7 @@ func (t *tracer) place(command bool) error {
 // run measures, from the first hit to the last table.
 func (t *tracer) run(command []string) (status int, err error) {
 	for _, pid := range t.o.pids {
-		if err := t.tasks.follow(t.session, pid); err != nil {
+		if err := t.session.Follow(pid); err != nil {
 			return 0, err
 		}
 	}

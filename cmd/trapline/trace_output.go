@@ -188,24 +188,25 @@ func (t *tracer) header(elapsed time.Duration, width int) string {
 	return s + "\n"
 }
 
-// writeHistograms writes one for each row with latencies, in the table's order, as many as fit into height lines; 0 is
-// any number.
+// writeHistograms writes one for each row with latencies, in the table's order. With a height, the last one is cut and
+// others are left out.
 func writeHistograms(b *strings.Builder, table *probes.Table, width, height int) error {
-	lines := 0
+	var text strings.Builder
 	for _, r := range table.Rows {
 		if !r.HasLatency || r.Stats.Count == 0 {
 			continue
 		}
-		var one strings.Builder
-		one.WriteByte('\n')
-		if err := probes.WriteHist(&one, r, width); err != nil {
+		text.WriteByte('\n')
+		if err := probes.WriteHist(&text, r, width); err != nil {
 			return err
 		}
-		lines += strings.Count(one.String(), "\n")
-		if height > 0 && lines > height && b.Len() > 0 {
-			break
-		}
-		b.WriteString(one.String())
+	}
+	lines := strings.SplitAfter(text.String(), "\n")
+	if height > 0 && len(lines) > height {
+		lines = append(lines[:height-1], "…\n")
+	}
+	for _, line := range lines {
+		b.WriteString(line)
 	}
 	return nil
 }

@@ -95,11 +95,13 @@ func (s *screen) resized() <-chan os.Signal {
 	return s.size
 }
 
-// draw puts a frame in place of the last one, in one write. No line may be wider than width.
-func (s *screen) draw(text string, width int) error {
+// draw puts a frame in place of the last one, in one write. No line may be wider than width; lines that the terminal has
+// no room for are left out, as what scrolls away can't be redrawn.
+func (s *screen) draw(text string, width, height int) error {
 	var b strings.Builder
 	s.up(&b, width)
 	s.frame = strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	s.frame = s.frame[:min(len(s.frame), max(height-1, 1))] // the cursor stands in the line below
 	for _, line := range s.frame {
 		b.WriteString(line + eraseLine + "\n")
 	}
@@ -159,15 +161,17 @@ func (t *tracer) draw() error {
 	if t.screen.keys != nil {
 		b.WriteString(columns.CutMiddle(t.keyLine(), width) + "\n")
 	}
-	height -= strings.Count(b.String(), "\n") + 1
+	room := max(height-strings.Count(b.String(), "\n")-1, 1)
+	err := error(nil)
 	if t.o.hist {
-		if err := writeHistograms(&b, shown, width, height); err != nil {
-			return err
-		}
-	} else if err := shown.WriteText(&b, width, max(height, 1)); err != nil {
+		err = writeHistograms(&b, shown, width, room)
+	} else {
+		err = shown.WriteText(&b, width, room)
+	}
+	if err != nil {
 		return err
 	}
-	return t.screen.draw(b.String(), width)
+	return t.screen.draw(b.String(), width, height)
 }
 
 // keyLine says what keys do.

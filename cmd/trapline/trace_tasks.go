@@ -25,19 +25,21 @@ type tasks struct {
 	signaled bool          // it was sent a signal that came for the trace
 }
 
-// follow traces a process that runs already.
-func (k *tasks) follow(session *loader.Session, pid int) error {
-	fd, err := unix.PidfdOpen(pid, 0)
-	switch {
-	case errors.Is(err, unix.ESRCH):
-		return fmt.Errorf("process %d: there is none", pid)
-	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
-		return fmt.Errorf("%d is a thread; give -p the PID of its process", pid)
-	case err != nil:
-		return fmt.Errorf("process %d: %w", pid, err)
+// open finds processes that run already, so that their end is seen.
+func (k *tasks) open(pids []int) error {
+	for _, pid := range pids {
+		fd, err := unix.PidfdOpen(pid, 0)
+		switch {
+		case errors.Is(err, unix.ESRCH):
+			return fmt.Errorf("process %d: there is none", pid)
+		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
+			return fmt.Errorf("%d is a thread; give -p the PID of its process", pid)
+		case err != nil:
+			return fmt.Errorf("process %d: %w", pid, err)
+		}
+		k.fds = append(k.fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 	}
-	k.fds = append(k.fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
-	return session.Follow(pid)
+	return nil
 }
 
 // launch starts the command. Its end is the end of the trace, whatever else is followed.

@@ -37,6 +37,7 @@ var usages = []struct {
 	{cmdShow, "show [-o json] DIR", "what is in a directory of images"},
 	{cmdVerify, "verify [-o json] DIR", "is a directory of images whole"},
 	{cmdTrace, "trace [option…] PROBE… [-- COMMAND ARG…]", "count and time what a system does: live table, histograms or events"},
+	{cmdProbe, "probe [--json] PROBE…", "whether and how places can be probed here, and if not why and what would work"},
 }
 
 // usage prints the commands.
