@@ -111,7 +111,7 @@ func (s *Session) attach(ctx context.Context) error {
 		return joinFew(failed)
 	}
 	for _, err := range failed {
-		s.warn(err)
+		s.Warn(err)
 	}
 	return nil
 }

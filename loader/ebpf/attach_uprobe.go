@@ -80,7 +80,10 @@ func findProgram(name string) (string, error) {
 		if _, err := os.Stat(name); err != nil {
 			return "", err
 		}
-		return filepath.EvalSymlinks(name)
+		if path, err := filepath.EvalSymlinks(name); err == nil {
+			return path, nil
+		}
+		return name, nil // a link of /proc to a file that has no name
 	}
 	if path, err := exec.LookPath(name); err == nil {
 		return filepath.EvalSymlinks(path)

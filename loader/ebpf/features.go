@@ -131,7 +131,9 @@ func try(m Mechanism, place string) error {
 }
 
 // tryOwn places a probe at a function of this program that never runs.
-func tryOwn(m Mechanism) error { return try(m, fmt.Sprintf("uprobe:/proc/self/exe:%#x", reflect.ValueOf(neverRuns).Pointer())) }
+func tryOwn(m Mechanism) error {
+	return try(m, fmt.Sprintf("uprobe:/proc/self/exe:%#x", reflect.ValueOf(neverRuns).Pointer()))
+}
 
 // neverRuns is a function that a probe can be tried on.
 //

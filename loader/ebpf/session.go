@@ -129,7 +129,7 @@ func (s *Session) resolve(specs []*probes.Spec) error {
 		return errors.Join(failed...)
 	}
 	for _, err := range failed {
-		s.warn(err)
+		s.Warn(err)
 	}
 	if bytes := uint64(s.cpus) * uint64(len(s.all)) * uint64(s.opts.Contexts) * rowSize; bytes > maxRowBytes {
 		return fmt.Errorf("%d probes in %d contexts on %d CPUs would take %d MiB; take fewer probes", len(s.all), s.opts.Contexts, s.cpus, bytes>>20)
@@ -268,7 +268,8 @@ func (s *Session) Warnings() []error {
 	return s.warnings
 }
 
-func (s *Session) warn(err error) {
+// Warn adds a warning.
+func (s *Session) Warn(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.warnings = append(s.warnings, err)

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package loader_test
+
+import (
+	"testing"
+
+	"github.com/trapline/trapline/internal/testprog"
+	"github.com/trapline/trapline/internal/vm"
+)
+
+// TestGuest runs the tests of this package and of its backend on kernels that have probes of their functions.
+func TestGuest(t *testing.T) {
+	// Compiled here: the guest's emulated compiler would take seconds, and finds the program in the cache.
+	path, err := testprog.Build("hits")
+	if err != nil {
+		t.Fatal(err)
+	}
+	(&testprog.Hits{Path: path}).Remove()
+	for _, series := range vm.DebianSeries() {
+		t.Run(series, func(t *testing.T) {
+			t.Parallel()
+			vm.GoTest(t.Context(), t, vm.TestRun{Kernel: series, Packages: []string{".", "./ebpf"}})
+		})
+	}
+}
