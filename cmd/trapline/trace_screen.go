@@ -176,11 +176,15 @@ func (t *tracer) draw() error {
 
 // keyLine says what keys do.
 func (t *tracer) keyLine() string {
-	line := "s sort: " + t.o.sort.String() + "  r reverse  h histograms  p pause  q quit"
+	line := "s sort: " + t.o.sort.String()
+	if t.o.reverse {
+		line += ", reversed"
+	}
+	line += "  r reverse  h histograms  p pause"
 	if t.paused {
 		line += "  (paused)"
 	}
-	return line
+	return line + "  q quit"
 }
 
 // sortKeys is the order in which the key s goes through the columns.
