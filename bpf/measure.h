@@ -115,6 +115,14 @@ inline_always void count_hit(__u32 probe, __u32 context)
 		r->hist[0]++;
 }
 
+/* Which of the task's saved values the next call will own. Not its depth: a frame below may have come down from there. */
+inline_always __u32 next_slot(struct task *t)
+{
+	__u32 d = t->depth;
+
+	return d ? frame_at(t, d - 1)->slot + 1 : 0;
+}
+
 /* A call begins. Gives the depth that it has, from 1, or 0 if there is no place for it: then its return is not counted either. */
 inline_always __u32 enter(struct task *t, __u32 probe, __u32 context, __u64 key)
 {
@@ -130,6 +138,7 @@ inline_always __u32 enter(struct task *t, __u32 probe, __u32 context, __u64 key)
 	}
 	r->started++;
 	f = frame_at(t, d);
+	f->slot = next_slot(t);
 	f->key = key;
 	f->off_cpu = t->off_cpu;
 	f->probe = probe;
@@ -141,8 +150,10 @@ inline_always __u32 enter(struct task *t, __u32 probe, __u32 context, __u64 key)
 	return d + 1;
 }
 
+/* These two are verified once for any arguments, as they are not static: see values.h. */
+
 /* Where in the task's frames a returning call is, below the top one, or -1: some return was lost. */
-static __attribute__((noinline)) int find_frame(struct task *t, __u32 probe, __u64 key)
+__attribute__((noinline)) int find_frame(struct task *t, __u32 probe, __u64 key)
 {
 	__u32 d;
 
@@ -162,27 +173,41 @@ static __attribute__((noinline)) int find_frame(struct task *t, __u32 probe, __u
 	return -1;
 }
 
-/* Calls above depth d were entered and their returns never came. */
-static __attribute__((noinline)) int drop_lost(struct task *t, __u32 d)
+/*
+ * A call returns that is not the top one. What lies above it with the same key is the same call, seen by another probe whose
+ * turn comes after this one; what has another key was entered later and never returned: it is lost. The frame goes to the top,
+ * and its new place is given.
+ */
+__attribute__((noinline)) int raise_frame(struct task *t, __u32 d)
 {
+	struct frame own;
+	__u32 to = d;
+
 	if (!t)
 		return 0;
-	for (int i = 0; i < DEPTH; i++) {
-		__u32 top = t->depth;
+	own = *frame_at(t, d);
+	for (__u32 i = 0; i < DEPTH; i++) {
+		__u32 from = d + 1 + i;
 		struct frame *f;
 		struct row *r;
 
-		if (top <= d || top == 0)
+		if (from >= t->depth || from >= DEPTH)
 			break;
-		f = frame_at(t, top - 1);
+		f = frame_at(t, from);
+		if (f->key == own.key) {
+			*frame_at(t, to) = *f;
+			to++;
+			continue;
+		}
 		r = row_of(f->probe, f->context);
 		if (r) {
 			r->missed++;
 			r->started--; /* it is not under way any more */
 		}
-		t->depth = top - 1;
 	}
-	return 0;
+	*frame_at(t, to) = own;
+	t->depth = to + 1;
+	return to & (DEPTH - 1);
 }
 
 /* A call has returned: its latency goes into its row. */

@@ -68,7 +68,8 @@ const volatile __u32 globs_used = 0;
 const volatile __u32 fork_calls[4]; /* numbers + 1 of the system calls that return in a child too */
 const volatile __u32 exec_calls[2]; /* numbers + 1 of execve and execveat */
 const volatile __u32 wakeup_bytes = 65536; /* the reader is woken when so much waits */
-const volatile __u32 words_here = 0; /* of a tracepoint's program: words that its record has */
+const volatile __u32 words_here = 0; /* of a tracepoint's program: words that its record has, */
+const volatile __u32 half_here = 0; /* and whether half a word follows: the kernel refuses to read beyond the record */
 
 struct control_page control SEC(".data.control");
 __u32 scratch_used[1024] SEC(".data.scratch"); /* a CPU's bits: which of its places are taken */

@@ -48,9 +48,12 @@ inline_always void fill_words(void *ctx, struct scratch *s, enum source from)
 		s->record = (__u64)ctx;
 		/* The kernel hides the first word: it holds a pointer there. */
 #pragma unroll
-		for (int i = 1; i < WORDS; i++)
+		for (int i = 1; i < WORDS; i++) {
 			if (words_here > i)
 				s->word[i] = word[i];
+			else if (words_here == i && half_here)
+				s->word[i] = *(__u32 *)&word[i];
+		}
 		break;
 	case FROM_ARGUMENTS:
 #pragma unroll
@@ -123,7 +126,7 @@ inline_always struct values *saved_at(struct saved *s, __u32 depth)
 inline_always int begin_values(void *ctx, struct task *t, struct scratch *s, struct recipe *r, __u32 probe, __u32 context, enum source from)
 {
 	struct saved *saved;
-	__u32 d = t->depth;
+	__u32 slot = next_slot(t);
 
 	fill_words(ctx, s, from);
 	read_values(s, r, 0, context);
@@ -132,8 +135,8 @@ inline_always int begin_values(void *ctx, struct task *t, struct scratch *s, str
 	if (!(r->flags & RECIPE_EVENT) && !r->return_tests)
 		return 1;
 	saved = bpf_task_storage_get(&saved_values, (struct task_struct *)bpf_get_current_task_btf(), 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (saved && d < SAVED)
-		__builtin_memcpy(saved_at(saved, d), &s->values, sizeof(s->values));
+	if (saved && slot < SAVED)
+		__builtin_memcpy(saved_at(saved, slot), &s->values, sizeof(s->values));
 	return 1;
 }
 
@@ -171,7 +174,7 @@ inline_always int begin(void *ctx, __u32 probe, enum source from, __u64 key)
 }
 
 /* A counted call returns, and shows something or has a predicate on its return. Gives whether it counts. */
-inline_always int end_values(void *ctx, struct task *t, struct recipe *r, struct frame *f, __u32 depth, enum source from, __u64 retval, __u64 ns)
+inline_always int end_values(void *ctx, struct task *t, struct recipe *r, struct frame *f, enum source from, __u64 retval, __u64 ns)
 {
 	struct saved *saved;
 	struct scratch *s;
@@ -185,8 +188,8 @@ inline_always int end_values(void *ctx, struct task *t, struct recipe *r, struct
 	}
 	s->values.failed = ~0u;
 	saved = bpf_task_storage_get(&saved_values, (struct task_struct *)bpf_get_current_task_btf(), 0, 0);
-	if (saved && depth < SAVED)
-		__builtin_memcpy(&s->values, saved_at(saved, depth), sizeof(s->values));
+	if (saved && f->slot < SAVED)
+		__builtin_memcpy(&s->values, saved_at(saved, f->slot), sizeof(s->values));
 	fill_words(ctx, s, from);
 	s->retval = retval;
 	s->latency = ns;
@@ -227,15 +230,15 @@ inline_always int end(void *ctx, __u32 probe, enum source from, __u64 key, __u64
 			row->unpaired++;
 		return 0;
 	}
-	if (t->depth > d + 1)
-		drop_lost(t, d + 1);
+	if (t->depth != d + 1)
+		d = raise_frame(t, d);
 	f = frame_at(t, d);
 	t->depth = d;
 	nested = f->nested + 1;
 	add_nested(t, nested);
 	if (recipes_used) {
 		r = bpf_map_lookup_elem(&recipes, &probe);
-		if (r && (r->return_tests || r->flags & RECIPE_EVENT) && !end_values(ctx, t, r, f, d, from, retval, now - f->start)) {
+		if (r && (r->return_tests || r->flags & RECIPE_EVENT) && !end_values(ctx, t, r, f, from, retval, now - f->start)) {
 			/* It was entered, and does not count: as if it had not been. */
 			struct row *row = row_of(probe, f->context);
 

@@ -187,7 +187,7 @@ type TraceTask struct {
 		Probe   uint32
 		Context uint32
 		Nested  uint32
-		Pad     uint32
+		Slot    uint32
 	}
 }
 
@@ -259,6 +259,7 @@ const (
 	TraceVarForkCalls           = "fork_calls"
 	TraceVarFormatType          = "format_type"
 	TraceVarGlobsUsed           = "globs_used"
+	TraceVarHalfHere            = "half_here"
 	TraceVarKernelReadable      = "kernel_readable"
 	TraceVarPairingUsed         = "pairing_used"
 	TraceVarProbeHere           = "probe_here"
@@ -366,6 +367,7 @@ type TraceVariableSpecs struct {
 	ForkCalls      *ebpf.VariableSpec `ebpf:"fork_calls"`
 	FormatType     *ebpf.VariableSpec `ebpf:"format_type"`
 	GlobsUsed      *ebpf.VariableSpec `ebpf:"globs_used"`
+	HalfHere       *ebpf.VariableSpec `ebpf:"half_here"`
 	KernelReadable *ebpf.VariableSpec `ebpf:"kernel_readable"`
 	PairingUsed    *ebpf.VariableSpec `ebpf:"pairing_used"`
 	ProbeHere      *ebpf.VariableSpec `ebpf:"probe_here"`
@@ -440,6 +442,7 @@ type TraceVariables struct {
 	ForkCalls      *ebpf.Variable `ebpf:"fork_calls"`
 	FormatType     *ebpf.Variable `ebpf:"format_type"`
 	GlobsUsed      *ebpf.Variable `ebpf:"globs_used"`
+	HalfHere       *ebpf.Variable `ebpf:"half_here"`
 	KernelReadable *ebpf.Variable `ebpf:"kernel_readable"`
 	PairingUsed    *ebpf.Variable `ebpf:"pairing_used"`
 	ProbeHere      *ebpf.Variable `ebpf:"probe_here"`

@@ -153,7 +153,7 @@ struct frame {
 	__u32 probe;
 	__u32 context;
 	__u32 nested; /* hits of probes inside it so far */
-	__u32 pad;
+	__u32 slot; /* which of the task's saved values are its own */
 };
 
 #define TASK_TRACED 1

@@ -21,11 +21,12 @@ func (s *Session) attachTracepoint(p *Probe) error {
 	if err != nil {
 		return err
 	}
-	words := uint32(0)
+	words, half := uint32(0), uint32(0)
 	if s.objects.maps[mapRecipes].MaxEntries() > 1 || len(p.Spec.Args) > 0 || p.Spec.If != nil {
 		words = uint32(min(f.size/8, regWords))
+		half = flag(f.size%8 >= 4)
 	}
-	prog, err := s.objects.load("tracepoint_count", variant{consts: constants{"words_here": words, "probe_here": p.index + 1}})
+	prog, err := s.objects.load("tracepoint_count", variant{consts: constants{"words_here": words, "half_here": half, "probe_here": p.index + 1}})
 	if err != nil {
 		return err
 	}

@@ -301,7 +301,7 @@ func (c *compiler) field(arg *probes.Arg, f *bpf.TraceFetch) error {
 	if arg.Type == (probes.Type{}) {
 		arg.Type = fl.defaultType()
 	}
-	if fl.offset/8 >= regWords {
+	if end := fl.offset + min(fl.size, 8); fl.offset/8 >= regWords || end > c.format.size/4*4 {
 		return c.fail(arg.Fetch.Pos, fmt.Sprintf("field %s lies too far behind in the record", fl.name))
 	}
 	isString := arg.Type.Format == probes.FormatString
