@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/trapline/trapline/checkpoint/features"
+	"github.com/trapline/trapline/loader"
 )
 
 // check is trapline check: what this machine can do, what not, and why.
@@ -30,17 +31,21 @@ func (a *app) check(s *settings) int {
 // checkNamed answers check --feature NAME, as CRIU does.
 func (a *app) checkNamed(s *settings, log *logging) int {
 	status := exitDone
-	var list []*features.Feature
+	found := []finding{}
 	for _, name := range s.features {
 		if name == "list" {
 			a.listFeatures()
 			continue
 		}
-		f := features.Find(name)
+		f := a.findFeature(name)
 		if f == nil {
 			return a.fail("check", usagef("unknown feature %s; --feature list lists them", name))
 		}
-		list = append(list, f)
+		part := partCheckpoint
+		if features.Find(name) == nil {
+			part = partProbes
+		}
+		found = append(found, findings(part, []*features.Feature{f})...)
 		err := f.Test()
 		if err != nil {
 			status = exitFailed
@@ -54,7 +59,7 @@ func (a *app) checkNamed(s *settings, log *logging) int {
 		}
 	}
 	if s.json {
-		if err := writeJSON(a.stdout, findings(list)); err != nil {
+		if err := writeJSON(a.stdout, found); err != nil {
 			return a.fail("check", err)
 		}
 	}
@@ -67,7 +72,31 @@ func (a *app) listFeatures() {
 	for _, f := range features.List() {
 		names = append(names, f.Name)
 	}
+	for _, f := range a.probeFeatures() {
+		names = append(names, f.Name)
+	}
 	fmt.Fprintln(a.stdout, strings.Join(names, " "))
+}
+
+// probeFeatures are those that probes use; criu has no probes.
+func (a *app) probeFeatures() []*features.Feature {
+	if a.asCRIU {
+		return nil
+	}
+	return loader.Features()
+}
+
+// findFeature gives the feature of a name; nil if there is none.
+func (a *app) findFeature(name string) *features.Feature {
+	if f := features.Find(name); f != nil {
+		return f
+	}
+	for _, f := range a.probeFeatures() {
+		if f.Name == name {
+			return f
+		}
+	}
+	return nil
 }
 
 // checkLevels is criu check: one verdict in CRIU's words.
@@ -105,6 +134,7 @@ func asked(s *settings, l features.Level) bool {
 
 // finding is a line of trapline check.
 type finding struct {
+	Part   string `json:"part"` // who uses it: "checkpoint" or "probes"
 	Name   string `json:"name"`
 	Level  string `json:"level"`
 	Status string `json:"status"` // "yes", "no" or "unknown"
@@ -115,10 +145,10 @@ type finding struct {
 }
 
 // findings tests features.
-func findings(list []*features.Feature) []finding {
+func findings(part string, list []*features.Feature) []finding {
 	out := make([]finding, 0, len(list))
 	for _, f := range list {
-		l := finding{Name: f.Name, Level: f.Level.String(), Status: "yes", Since: f.Since, Needs: f.Needs, Use: f.Use}
+		l := finding{Part: part, Name: f.Name, Level: f.Level.String(), Status: "yes", Since: f.Since, Needs: f.Needs, Use: f.Use}
 		if err := f.Test(); err != nil {
 			l.Status, l.Why = "unknown", err.Error()
 			var no *features.UnsupportedError
@@ -131,21 +161,24 @@ func findings(list []*features.Feature) []finding {
 	return out
 }
 
-// checkAll prints every feature. The status is 1 if one of the levels asked for has a feature that is not there.
+// checkAll prints every feature. The status is 1 if one of the levels asked for has a feature that is not there; it is about
+// checkpoints, as those of CRIU, and what probes can't do does not change it.
 func (a *app) checkAll(s *settings) int {
 	list := features.List()
-	found := findings(list)
+	found := findings(partCheckpoint, list)
 	status := exitDone
 	for i, f := range list {
 		if found[i].Status != "yes" && asked(s, f.Level) {
 			status = exitFailed
 		}
 	}
+	largeHeap()
+	forProbes := findings(partProbes, a.probeFeatures())
 	var err error
 	if s.json {
-		err = writeJSON(a.stdout, found)
+		err = writeJSON(a.stdout, append(found, forProbes...))
 	} else {
-		err = writeFindings(a.stdout, found)
+		err = errors.Join(writeFindings(a.stdout, "", found), writeFindings(a.stdout, "Probes", forProbes))
 	}
 	if err != nil {
 		return a.fail("check", fmt.Errorf("print the result: %w", err))
@@ -153,9 +186,15 @@ func (a *app) checkAll(s *settings) int {
 	return status
 }
 
-// writeFindings prints the table.
-func writeFindings(w io.Writer, found []finding) error {
-	t := table{header: []string{"here", "feature", "level", "Linux", "what for; why not"}}
+// Parts of Trapline that features are for.
+const (
+	partCheckpoint = "checkpoint"
+	partProbes     = "probes"
+)
+
+// writeFindings prints a table.
+func writeFindings(w io.Writer, title string, found []finding) error {
+	t := table{title: title, header: []string{"here", "feature", "level", "Linux", "what for; why not"}}
 	for _, f := range found {
 		what := f.Use
 		if f.Status != "yes" {

@@ -149,15 +149,13 @@ func (t *tracer) place(command bool) error {
 // run measures, from the first hit to the last table.
 func (t *tracer) run(command []string) (status int, err error) {
 	for _, pid := range t.o.pids {
-		if err := t.session.Follow(pid); err != nil {
+		if err := t.session.Follow(pid); err != nil && !errors.Is(err, os.ErrProcessDone) { // its end is seen below
 			return 0, err
 		}
 	}
 	t.began = time.Now()
 	if t.o.events {
-		if err := t.startEvents(); err != nil {
-			return 0, err
-		}
+		t.startEvents()
 	} else if t.live(len(command) > 0) {
 		t.screen = openScreen(t.out.file, len(command) == 0)
 		defer t.screen.close()

@@ -4,13 +4,9 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/trapline/trapline/loader"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -38,13 +34,8 @@ type eventWriter struct {
 }
 
 // startEvents begins to read events.
-func (t *tracer) startEvents() error {
+func (t *tracer) startEvents() {
 	w := &eventWriter{out: t.out, json: t.s.json, most: t.o.count, done: make(chan error, 1), full: make(chan struct{})}
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
-		return fmt.Errorf("the clock of events: %w", err)
-	}
-	w.format.Start = uint64(now.Nano())
 	if t.needSymbols() {
 		symbols, err := probes.LoadSymbols()
 		if err != nil {
@@ -54,13 +45,8 @@ func (t *tracer) startEvents() error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	w.stop = cancel
-	go func() { w.done <- readEvents(ctx, t.session, w) }()
+	go func() { w.done <- t.session.Events(ctx, w.add) }()
 	t.events = w
-	return nil
-}
-
-func readEvents(ctx context.Context, session *loader.Session, w *eventWriter) error {
-	return session.Events(ctx, w.add)
 }
 
 // needSymbols says whether an event shows addresses.
@@ -81,6 +67,9 @@ func (w *eventWriter) add(e *probes.Event) {
 	defer w.mu.Unlock()
 	if w.err != nil || w.most > 0 && w.n >= w.most {
 		return
+	}
+	if w.n == 0 {
+		w.format.Start = e.Time
 	}
 	if w.json {
 		w.buf = w.format.AppendJSON(w.buf, e)
