@@ -20,7 +20,9 @@ func TestProbingOptions(t *testing.T) {
 	}{
 		{"", func(*probingSettings) {}, ""},
 		{"-p 1,2 -p 2 --pid=3 vfs_read", func(p *probingSettings) { p.pids = []int{1, 2, 3} }, "vfs_read"},
-		{"a -i 2 b -d 500ms", func(p *probingSettings) { p.interval, p.intervalGiven, p.duration = 2*time.Second, true, 500*time.Millisecond }, "a b"},
+		{"a -i 2 b -d 500ms", func(p *probingSettings) {
+			p.interval, p.intervalGiven, p.duration = 2*time.Second, true, 500*time.Millisecond
+		}, "a b"},
 		{"-i0.25", func(p *probingSettings) { p.interval, p.intervalGiven = 250*time.Millisecond, true }, ""},
 		{"-d 1h", func(p *probingSettings) { p.duration = time.Hour }, ""},
 		{"--sort p99 --reverse --hist --cpu", func(p *probingSettings) { p.sort, p.reverse, p.hist, p.cpu = probes.ColumnP99, true, true, true }, ""},
