@@ -64,7 +64,8 @@ const volatile __u32 event_size = 0; /* bytes */
 const volatile __u32 strings_offset = 0; /* of an event's parts, 0 if it has none */
 const volatile __u32 words_offset = 0;
 const volatile __u32 stack_offset = 0;
-const volatile __u32 globs_used = 0;
+const volatile __u32 strings_used = 0; /* some probe reads strings */
+const volatile __u32 globs_used = 0; /* and matches them */
 const volatile __u32 fork_calls[4]; /* numbers + 1 of the system calls that return in a child too */
 const volatile __u32 exec_calls[2]; /* numbers + 1 of execve and execveat */
 const volatile __u32 wakeup_bytes = 65536; /* the reader is woken when so much waits */

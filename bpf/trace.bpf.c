@@ -264,11 +264,16 @@ int fentry_count(void *ctx)
 	return count(ctx, PROBE(ctx), FROM_FUNCTION, EVENT_ENTRY, 0);
 }
 
-/* Entry and exit of one call have the same context: a place in the trampoline's stack frame. */
+/*
+ * Entry and exit of one call have the same context: a place in the trampoline's stack frame. The difference of two pointers is a
+ * plain number to the verifier, which a pointer is not.
+ */
+#define FRAME_KEY(ctx) ((__u64)(ctx) - (__u64)&control)
+
 SEC("fentry/trapline")
 int fentry_begin(void *ctx)
 {
-	begin(ctx, PROBE(ctx), FROM_FUNCTION, (__u64)ctx);
+	begin(ctx, PROBE(ctx), FROM_FUNCTION, FRAME_KEY(ctx));
 	return 0;
 }
 
@@ -287,7 +292,7 @@ int fexit_end(void *ctx)
 	__u64 retval = 0, now = bpf_ktime_get_ns();
 
 	bpf_get_func_ret(ctx, &retval);
-	return end(ctx, PROBE(ctx), FROM_FUNCTION, (__u64)ctx, retval, 0, now);
+	return end(ctx, PROBE(ctx), FROM_FUNCTION, FRAME_KEY(ctx), retval, 0, now);
 }
 
 /* Kernel and user functions alike: kprobe, kprobe.multi, uprobe, uprobe.multi. */

@@ -269,6 +269,7 @@ const (
 	TraceVarScratchUsed         = "scratch_used"
 	TraceVarStackOffset         = "stack_offset"
 	TraceVarStringsOffset       = "strings_offset"
+	TraceVarStringsUsed         = "strings_used"
 	TraceVarSyscallReturns      = "syscall_returns"
 	TraceVarTestOpType          = "test_op_type"
 	TraceVarTimingCpu           = "timing_cpu"
@@ -377,6 +378,7 @@ type TraceVariableSpecs struct {
 	ScratchUsed    *ebpf.VariableSpec `ebpf:"scratch_used"`
 	StackOffset    *ebpf.VariableSpec `ebpf:"stack_offset"`
 	StringsOffset  *ebpf.VariableSpec `ebpf:"strings_offset"`
+	StringsUsed    *ebpf.VariableSpec `ebpf:"strings_used"`
 	SyscallReturns *ebpf.VariableSpec `ebpf:"syscall_returns"`
 	TestOpType     *ebpf.VariableSpec `ebpf:"test_op_type"`
 	TimingCpu      *ebpf.VariableSpec `ebpf:"timing_cpu"`
@@ -452,6 +454,7 @@ type TraceVariables struct {
 	ScratchUsed    *ebpf.Variable `ebpf:"scratch_used"`
 	StackOffset    *ebpf.Variable `ebpf:"stack_offset"`
 	StringsOffset  *ebpf.Variable `ebpf:"strings_offset"`
+	StringsUsed    *ebpf.Variable `ebpf:"strings_used"`
 	SyscallReturns *ebpf.Variable `ebpf:"syscall_returns"`
 	TestOpType     *ebpf.Variable `ebpf:"test_op_type"`
 	TimingCpu      *ebpf.Variable `ebpf:"timing_cpu"`

@@ -148,7 +148,7 @@ __attribute__((noinline)) int read_value(struct scratch *s, const struct recipe 
 		break;
 	}
 	v = follow(f, v, &failed);
-	if (f->format == FORMAT_STRING || f->format == FORMAT_USER_STRING) {
+	if (strings_used && (f->format == FORMAT_STRING || f->format == FORMAT_USER_STRING)) {
 		char *to = s->values.string[f->string & (STRINGS - 1)];
 		long n = -1;
 
@@ -268,7 +268,7 @@ __attribute__((noinline)) int compare(struct scratch *s, const struct recipe *r,
 	left = t->left;
 	if (left >= FETCHES || s->values.failed >> left & 1)
 		return 0;
-	if (t->op == TEST_STRING || t->op == TEST_NOT_STRING)
+	if (strings_used && (t->op == TEST_STRING || t->op == TEST_NOT_STRING))
 		return same_string(s, r, t->right, r->fetch[left].string) ^ (t->op == TEST_NOT_STRING);
 	if (t->op == TEST_GLOB)
 		return globs_used ? match_glob(s, r, t->right, r->fetch[left].string) : 0;

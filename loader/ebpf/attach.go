@@ -56,7 +56,7 @@ func (s *Session) needsRegisters(p *Probe) bool {
 		return true
 	}
 	r, err := s.kernel.compile(p, fromRegisters, false)
-	return err == nil && r.registers
+	return err != nil || r.registers // an error stands best beside what has most
 }
 
 // attach places every probe, each by the first of its mechanisms that works.

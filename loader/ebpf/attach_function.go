@@ -196,8 +196,24 @@ func (s *Session) attachMulti(ctx context.Context, list []*Probe, out map[*Probe
 			}
 			continue
 		}
-		m.place(group)
+		for _, layer := range layers(group) {
+			m.place(layer)
+		}
 	}
+}
+
+// layers divides probes so that no address is twice in one: a link finds what a hit belongs to by its address.
+func layers(group []*Probe) (list [][]*Probe) {
+	taken := map[uint64]int{}
+	for _, p := range group {
+		n := taken[p.Symbol.Address]
+		taken[p.Symbol.Address]++
+		if n == len(list) {
+			list = append(list, nil)
+		}
+		list[n] = append(list[n], p)
+	}
+	return list
 }
 
 // multi places a group of probes of one kind.

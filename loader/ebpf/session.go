@@ -155,7 +155,7 @@ func (s *Session) makeObjects() error {
 	}
 	consts := constants{
 		"probes": uint32(len(s.all)), "contexts": s.opts.Contexts, "filtering": flag(s.opts.Filter), "timing_cpu": flag(s.opts.CPUTime),
-		"pairing_used": flag(pairing), "recipes_used": flag(used), "globs_used": flag(globs), "kernel_readable": flag(used && kernelReadable()),
+		"pairing_used": flag(pairing), "recipes_used": flag(used), "strings_used": flag(strings), "globs_used": flag(globs), "kernel_readable": flag(used && kernelReadable()),
 		"return_key": uint32(s.returnKey()), "fork_calls": callNumbers("clone", "clone3", "fork", "vfork"),
 	}
 	exec := callNumbers("execve", "execveat")
