@@ -11,6 +11,7 @@
 #define WORD_RETVAL 10
 #define SYSCALL_WORDS 16 /* the words behind them are segments, which are no plain words in every kernel */
 #define WORD_SYSCALL 15
+#define WORD_CS 17 /* the return address is on the stack: of the kernel, or of the process that this segment tells of */
 #define COMPAT 2 /* TS_COMPAT: in a system call of the 32-bit table */
 #elif defined(__TARGET_ARCH_arm64)
 #define REGS 34

@@ -123,34 +123,7 @@ inline_always __u32 next_slot(struct task *t)
 	return d ? frame_at(t, d - 1)->slot + 1 : 0;
 }
 
-/* A call begins. Gives the depth that it has, from 1, or 0 if there is no place for it: then its return is not counted either. */
-inline_always __u32 enter(struct task *t, __u32 probe, __u32 context, __u64 key)
-{
-	__u32 d = t->depth;
-	struct frame *f;
-	struct row *r = row_of(probe, context);
-
-	if (!r)
-		return 0;
-	if (d >= DEPTH) {
-		r->missed++;
-		return 0;
-	}
-	r->started++;
-	f = frame_at(t, d);
-	f->slot = next_slot(t);
-	f->key = key;
-	f->off_cpu = t->off_cpu;
-	f->probe = probe;
-	f->context = context;
-	f->nested = 0;
-	t->depth = d + 1;
-	/* Last, so that the least of our own time is measured. */
-	f->start = bpf_ktime_get_ns();
-	return d + 1;
-}
-
-/* These two are verified once for any arguments, as they are not static: see values.h. */
+/* The functions here that are not static are verified once, for any arguments: see values.h. */
 
 /* Where in the task's frames a returning call is, below the top one, or -1: some return was lost. */
 __attribute__((noinline)) int find_frame(struct task *t, __u32 probe, __u64 key)
@@ -171,6 +144,63 @@ __attribute__((noinline)) int find_frame(struct task *t, __u32 probe, __u64 key)
 			return d & (DEPTH - 1);
 	}
 	return -1;
+}
+
+/*
+ * A call begins where the top frame has one with the same key: that is another probe of the same call, or an earlier call whose
+ * return was lost. What is above such a one is no newer.
+ */
+__attribute__((noinline)) int drop_stale(struct task *t, __u32 probe, __u64 key)
+{
+	int d = find_frame(t, probe, key);
+
+	if (!t || d < 0)
+		return 0;
+	for (__u32 i = 0; i < DEPTH; i++) {
+		__u32 at = d + i;
+		struct frame *f;
+		struct row *r;
+
+		if (at >= t->depth || at >= DEPTH)
+			break;
+		f = frame_at(t, at);
+		r = row_of(f->probe, f->context);
+		if (r)
+			r->lost++;
+	}
+	t->depth = d;
+	return 0;
+}
+
+/* A call begins. Gives the depth that it has, from 1, or 0 if there is no place for it: then its return is not counted either. */
+inline_always __u32 enter(struct task *t, __u32 probe, __u32 context, __u64 key)
+{
+	__u32 d = t->depth;
+	struct frame *f;
+	struct row *r = row_of(probe, context);
+
+	if (!r)
+		return 0;
+	if (d && frame_at(t, d - 1)->key == key) {
+		drop_stale(t, probe, key);
+		d = t->depth;
+	}
+	if (d >= DEPTH) {
+		r->missed++;
+		return 0;
+	}
+	r->started++;
+	f = frame_at(t, d);
+	f->slot = next_slot(t);
+	f->key = key;
+	f->off_cpu = t->off_cpu;
+	f->probe = probe;
+	f->context = context;
+	f->nested = 0;
+	t->depth = d + 1;
+	/* Last, so that the least of our own time is measured. */
+	f->start = bpf_ktime_get_ns();
+	return d + 1;
 }
 
 /*
@@ -200,10 +230,8 @@ __attribute__((noinline)) int raise_frame(struct task *t, __u32 d)
 			continue;
 		}
 		r = row_of(f->probe, f->context);
-		if (r) {
-			r->missed++;
-			r->started--; /* it is not under way any more */
-		}
+		if (r)
+			r->lost++;
 	}
 	*frame_at(t, to) = own;
 	t->depth = to + 1;

@@ -27,6 +27,18 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 /* Where the words of a hit come from. */
 enum source { FROM_REGS, FROM_FUNCTION, FROM_RECORD, FROM_ARGUMENTS, FROM_SYSCALL };
 
+/* What the stack pointer points to. */
+inline_always void read_stack_top(struct scratch *s)
+{
+	s->stack_top = 0;
+#ifdef WORD_CS
+	if (s->word[WORD_CS] & 3)
+		bpf_probe_read_user(&s->stack_top, 8, (void *)s->word[WORD_SP]);
+	else if (kernel_readable)
+		bpf_probe_read_kernel(&s->stack_top, 8, (void *)s->word[WORD_SP]);
+#endif
+}
+
 inline_always void fill_words(void *ctx, struct scratch *s, enum source from)
 {
 	__u64 *word = ctx;
@@ -36,6 +48,8 @@ inline_always void fill_words(void *ctx, struct scratch *s, enum source from)
 #pragma unroll
 		for (int i = 0; i < REGS; i++)
 			s->word[i] = word[i];
+		if (words_offset)
+			read_stack_top(s);
 		break;
 	case FROM_FUNCTION:
 #pragma unroll

@@ -43,20 +43,21 @@ type TraceControlPage struct {
 }
 
 type TraceEvent struct {
-	_       structs.HostLayout
-	Time    uint64
-	Latency uint64
-	Retval  uint64
-	Probe   uint32
-	Context uint32
-	Pid     uint32
-	Tid     uint32
-	Cpu     uint32
-	Kind    uint32
-	Failed  uint32
-	Frames  int32
-	Comm    [16]int8
-	Number  [8]uint64
+	_        structs.HostLayout
+	Time     uint64
+	Latency  uint64
+	Retval   uint64
+	StackTop uint64
+	Probe    uint32
+	Context  uint32
+	Pid      uint32
+	Tid      uint32
+	Cpu      uint32
+	Kind     uint32
+	Failed   uint32
+	Frames   int32
+	Comm     [16]int8
+	Number   [8]uint64
 }
 
 type TraceEventKind uint32
@@ -117,6 +118,7 @@ type TraceRow struct {
 	Missed     uint64
 	Dropped    uint64
 	Unpaired   uint64
+	Lost       uint64
 	Hist       [48]uint64
 }
 
@@ -140,11 +142,12 @@ type TraceScratch struct {
 		Failed uint32
 		Pad    uint32
 	}
-	Word    [36]uint64
-	Record  uint64
-	Retval  uint64
-	Latency uint64
-	Match   struct {
+	Word     [36]uint64
+	Record   uint64
+	StackTop uint64
+	Retval   uint64
+	Latency  uint64
+	Match    struct {
 		_        structs.HostLayout
 		Constant uint32
 		String   uint32

@@ -344,6 +344,7 @@ __attribute__((noinline)) int send_event(struct scratch *s, __u32 probe, __u32 c
 	e->time = bpf_ktime_get_ns();
 	e->latency = s->latency;
 	e->retval = s->retval;
+	e->stack_top = s->stack_top;
 	e->probe = probe;
 	e->context = context;
 	e->pid = id >> 32;

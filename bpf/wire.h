@@ -56,6 +56,7 @@ struct row {
 	__u64 missed;
 	__u64 dropped;
 	__u64 unpaired;
+	__u64 lost; /* of the started: their returns never came */
 	__u64 hist[BUCKETS];
 };
 
@@ -181,6 +182,7 @@ struct event {
 	__u64 time; /* ns since boot, without suspend */
 	__u64 latency;
 	__u64 retval;
+	__u64 stack_top; /* the word there, where the architecture keeps the return address on the stack */
 	__u32 probe;
 	__u32 context;
 	__u32 pid;
@@ -207,6 +209,7 @@ struct scratch {
 	struct values values;
 	__u64 word[WORDS];
 	__u64 record; /* address of a tracepoint's record */
+	__u64 stack_top;
 	__u64 retval;
 	__u64 latency;
 	struct match match;

@@ -42,6 +42,24 @@ func functionMechanisms() []ebpf.Mechanism {
 // open opens a session that places kernel functions by one means alone, and begins to count.
 func open(t *testing.T, only ebpf.Mechanism, texts ...string) *ebpf.Session {
 	t.Helper()
+	s := openWith(t, &ebpf.Options{Only: only, Strict: true}, texts...)
+	s.Enable()
+	return s
+}
+
+// openOf opens a session that sees one program of ours alone.
+func openOf(t *testing.T, h *testprog.Hits, only ebpf.Mechanism, texts ...string) *ebpf.Session {
+	t.Helper()
+	s := openWith(t, &ebpf.Options{Only: only, Strict: true, Filter: true}, texts...)
+	if err := s.Follow(h.Cmd.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	s.Enable()
+	return s
+}
+
+func openWith(t *testing.T, opts *ebpf.Options, texts ...string) *ebpf.Session {
+	t.Helper()
 	var specs []*probes.Spec
 	for _, text := range texts {
 		spec, err := probes.Parse(text)
@@ -50,7 +68,7 @@ func open(t *testing.T, only ebpf.Mechanism, texts ...string) *ebpf.Session {
 		}
 		specs = append(specs, spec)
 	}
-	s, err := ebpf.Open(t.Context(), specs, &ebpf.Options{Only: only, Strict: true})
+	s, err := ebpf.Open(t.Context(), specs, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +77,6 @@ func open(t *testing.T, only ebpf.Mechanism, texts ...string) *ebpf.Session {
 			t.Error(err)
 		}
 	})
-	s.Enable()
 	return s
 }
 

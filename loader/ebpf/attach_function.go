@@ -172,9 +172,13 @@ func (s *Session) attachKprobe(p *Probe, program func(string) (*ebpf.Program, er
 			return err
 		}
 	}
-	for _, l := range links {
+	for i, l := range links {
 		s.stack.pushLink(l.Close)
-		p.missed = append(p.missed, linkMisses(l))
+		if halves(p.Kind)[i].ret && p.Kind == probes.KindLatency {
+			p.lost = append(p.lost, linkMisses(l))
+		} else {
+			p.missed = append(p.missed, linkMisses(l))
+		}
 	}
 	return nil
 }
@@ -287,15 +291,16 @@ func (m *multi) link(group []*Probe) error {
 		}
 		links = append(links, l)
 	}
-	for _, l := range links {
+	for i, l := range links {
 		m.s.stack.pushLink(l.Close)
-		m.s.multis = append(m.s.multis, multiMisses{linkMisses(l), group})
+		m.s.multis = append(m.s.multis, multiMisses{linkMisses(l), group, m.halves[i].ret && m.kind == probes.KindLatency})
 	}
 	return nil
 }
 
 // multiMisses is what a link that serves many probes has lost: it does not know at which.
 type multiMisses struct {
-	missed func() uint64
-	group  []*Probe
+	missed  func() uint64
+	group   []*Probe
+	returns bool // of calls whose entries have another link
 }

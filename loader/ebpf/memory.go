@@ -67,7 +67,7 @@ func (r *rows) Close() error { return unix.Munmap(r.memory) }
 // read adds up what all CPUs measured of a probe in a context. The programs go on meanwhile: the fields of one row are
 // those of slightly different moments.
 func (r *rows) read(probe, context int) (st probes.Stats, l probes.Losses) {
-	var started uint64
+	var started, lost uint64
 	st.Min = ^uint64(0)
 	for cpu := range r.cpus {
 		row := &r.all[(cpu*r.probes+probe)*r.contexts+context]
@@ -86,14 +86,26 @@ func (r *rows) read(probe, context int) (st probes.Stats, l probes.Losses) {
 		l.Missed += atomic.LoadUint64(&row.Missed)
 		l.Dropped += atomic.LoadUint64(&row.Dropped)
 		l.Unpaired += atomic.LoadUint64(&row.Unpaired)
+		lost += atomic.LoadUint64(&row.Lost)
 	}
 	if st.Min > st.Max {
 		st.Min = 0 // none yet
 	}
-	if started > st.Count {
-		l.Active = started - st.Count
+	l.Missed += lost
+	if started > st.Count+lost {
+		l.Active = started - st.Count - lost
 	}
 	return st, l
+}
+
+// lost is how many calls of a probe began of whose returns the programs know that they will not come.
+func (r *rows) lost(probe int) (n uint64) {
+	for cpu := range r.cpus {
+		for context := range r.contexts {
+			n += atomic.LoadUint64(&r.all[(cpu*r.probes+probe)*r.contexts+context].Lost)
+		}
+	}
+	return n
 }
 
 // log2Size rounds up to a power of two.

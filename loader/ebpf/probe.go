@@ -45,10 +45,12 @@ type Probe struct {
 	index   uint32 // in the session: its rows and recipe
 	tried   []error
 	missed  []func() uint64 // what the kernel says it did not deliver
+	lost    []func() uint64 // and, of the returns of calls that it had delivered
 	dropped bool            // could not be placed
 	err     error           // then: why
 
-	kernelMissed uint64 // what missed said last
+	kernelMissed uint64 // what missed said last,
+	kernelLost   uint64 // and lost
 }
 
 // address is where a kernel probe sits.

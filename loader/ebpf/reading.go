@@ -23,11 +23,17 @@ func (s *Session) Read(dst []Reading) []Reading {
 		if p.dropped {
 			continue
 		}
+		// The programs notice a lost return only when the same task calls again. The kernel counts it at once; older ones do not.
+		unnoticed := p.kernelLost - min(p.kernelLost, s.rows.lost(int(p.index)))
 		for c := range int(s.opts.Contexts) {
 			st, l := s.rows.read(int(p.index), c)
 			if c == 0 {
 				l.Missed += p.kernelMissed
 			}
+			gone := min(unnoticed, l.Active)
+			l.Missed += gone
+			l.Active -= gone
+			unnoticed -= gone
 			if c > 0 && st.Count == 0 && l == (probes.Losses{}) {
 				continue
 			}
@@ -54,17 +60,29 @@ func (s *Session) readMisses() {
 		return
 	}
 	for _, p := range s.all {
-		p.kernelMissed = 0
+		p.kernelMissed, p.kernelLost = 0, 0
 		for _, f := range p.missed {
 			p.kernelMissed += f()
+		}
+		for _, f := range p.lost {
+			p.kernelLost += f()
 		}
 	}
 	s.sharedMissed, s.sharedAmong = 0, 0
 	for _, m := range s.multis {
 		n := m.missed()
-		if len(m.group) == 1 {
+		switch {
+		case len(m.group) == 1 && m.returns:
+			m.group[0].kernelLost += n
+			continue
+		case len(m.group) == 1:
 			m.group[0].kernelMissed += n
 			continue
+		case m.returns:
+			// What the programs have noticed stands in the rows.
+			for _, p := range m.group {
+				n -= min(n, s.rows.lost(int(p.index)))
+			}
 		}
 		s.sharedMissed += n
 		s.sharedAmong += len(m.group)

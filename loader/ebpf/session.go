@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/trapline/trapline/bpf"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -346,4 +348,4 @@ func (s *stack) close() error {
 }
 
 // rowSize is what one row takes, in bytes.
-const rowSize = uint64(80 + 8*probes.Buckets)
+const rowSize = uint64(unsafe.Sizeof(bpf.TraceRow{}))

@@ -7,6 +7,7 @@
 //	getppid N		N system calls
 //	write N			N writes of one byte to /dev/null
 //	stat N PATH		N newfstatat
+//	open N PATH		N openat, each with its close
 //	function N		N calls of work()
 //	recurse N DEPTH		N calls of recurse(), which calls itself until it is DEPTH deep
 //	sleep N NS THREADS	N sleeps in each of so many threads at once
@@ -110,6 +111,10 @@ static void run(const char *line, int null)
 
 		for (long i = 0; i < n; i++)
 			if (syscall(SYS_newfstatat, AT_FDCWD, path, &st, 0))
+				fail(path);
+	} else if (!strcmp(what, "open") && sscanf(line, "%*s %*d %255s", path) == 1) {
+		for (long i = 0; i < n; i++)
+			if (close(open(path, O_RDONLY | O_CLOEXEC)))
 				fail(path);
 	} else if (!strcmp(what, "function")) {
 		for (long i = 0; i < n; i++)
