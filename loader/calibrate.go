@@ -16,16 +16,19 @@ import (
 // costKey is what the cost of a probe depends on.
 type costKey struct {
 	mechanism ebpf.Mechanism
+	stepped   bool
 }
 
-func keyOf(p *ebpf.Probe) costKey { return costKey{p.Mechanism} }
+func keyOf(p *ebpf.Probe) costKey { return costKey{p.Mechanism, p.Stepped()} }
 
 // How often the calibration's loop goes round, and how often it is run: the quickest run is the one that was disturbed
-// least. A uprobe costs a microsecond, the others a tenth of that.
+// least. A uprobe costs a microsecond, the others a tenth of that; one whose instruction is stepped over costs ten where the
+// machine is a virtual one.
 const (
-	calibrationRounds       = 20000
-	calibrationUprobeRounds = 4000
-	calibrationRuns         = 3
+	calibrationRounds        = 20000
+	calibrationUprobeRounds  = 4000
+	calibrationSteppedRounds = 500
+	calibrationRuns          = 3
 )
 
 // calibrate measures what the session's latency probes cost themselves: each mechanism that it uses is placed on something
@@ -37,7 +40,7 @@ func (s *Session) calibrate(ctx context.Context) {
 		if _, done := s.costs[keyOf(p)]; done || !p.HasLatency() {
 			continue
 		}
-		cost, err := s.measureCost(ctx, p.Mechanism)
+		cost, err := s.measureCost(ctx, p.Mechanism, p.Stepped())
 		if err != nil {
 			s.backend.Warn(fmt.Errorf("latencies by %s are not corrected: what such a probe costs can't be measured: %w", p.Mechanism, err))
 		}
@@ -50,12 +53,15 @@ func (s *Session) calibrate(ctx context.Context) {
 //	Bias  the latency that it measures of an empty function or of getppid: what is above 0 there is nearly all its own.
 //	      The few ns of the function itself are in it too, so corrected times begin at those.
 //	Hit   how much longer a round of the loop takes with the probe than without.
-func (s *Session) measureCost(ctx context.Context, m ebpf.Mechanism) (probes.Cost, error) {
+func (s *Session) measureCost(ctx context.Context, m ebpf.Mechanism, stepped bool) (probes.Cost, error) {
 	rounds := uint32(calibrationRounds)
-	if m == ebpf.MechanismUprobe || m == ebpf.MechanismUprobeMulti {
+	switch {
+	case stepped:
+		rounds = calibrationSteppedRounds
+	case m == ebpf.MechanismUprobe || m == ebpf.MechanismUprobeMulti:
 		rounds = calibrationUprobeRounds
 	}
-	program, function, err := calibrationProgram(rounds)
+	program, function, err := calibrationProgram(rounds, stepped)
 	if err != nil {
 		return probes.Cost{}, err
 	}

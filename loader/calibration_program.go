@@ -15,18 +15,19 @@ import (
 // calibrationBase is the address that the program is loaded at.
 const calibrationBase = 0x400000
 
-// A loop is machine code that calls an empty function of its own and the system call getppid as often as a number in
+// A loop is machine code that calls empty functions of its own and the system call getppid as often as a number in
 // it says, and exits. Each architecture has one.
 type loop struct {
 	machine  elf.Machine
 	code     []byte
 	count    int // offset of the number, 4 bytes
-	function int // offset of the empty function
+	function int // offset of an empty function whose first instruction the kernel carries out itself
+	stepped  int // offset of one whose first instruction it lets the processor step over, where that makes a difference
 }
 
 // calibrationProgram makes a static program of the loop in memory. It has no runtime that would do anything besides, so
 // what differs between two runs of it is the probes. The caller closes the file.
-func calibrationProgram(rounds uint32) (f *os.File, function uint64, err error) {
+func calibrationProgram(rounds uint32, stepped bool) (f *os.File, function uint64, err error) {
 	l := calibrationLoop
 	if len(l.code) == 0 {
 		return nil, 0, fmt.Errorf("calibration: %w on this architecture", ErrNotSupported)
@@ -62,5 +63,9 @@ func calibrationProgram(rounds uint32) (f *os.File, function uint64, err error) 
 		f.Close()
 		return nil, 0, fmt.Errorf("calibration: %w", err)
 	}
-	return f, calibrationBase + uint64(headers+l.function), nil
+	offset := l.function
+	if stepped {
+		offset = l.stepped
+	}
+	return f, calibrationBase + uint64(headers+offset), nil
 }

@@ -37,7 +37,10 @@ func uprobePlaces(spec *probes.Spec) ([]*Probe, error) {
 		if !ok {
 			return nil, fmt.Errorf("%s: address %#x is in no part of the file that holds code", path, spec.Address)
 		}
-		return []*Probe{{Name: fmt.Sprintf("uprobe:%s:%#x", spec.Path, spec.Address+spec.Offset), path: path, fileOffset: offset + spec.Offset}}, nil
+		return []*Probe{{
+			Name: fmt.Sprintf("uprobe:%s:%#x", spec.Path, spec.Address+spec.Offset), path: path, fileOffset: offset + spec.Offset,
+			stepped: stepsOver(codeAt(f, spec.Address+spec.Offset)),
+		}}, nil
 	}
 	functions, names, err := programFunctions(f, spec.Symbol)
 	if err != nil {
@@ -66,7 +69,9 @@ func uprobePlaces(spec *probes.Spec) ([]*Probe, error) {
 		if spec.Offset != 0 {
 			name += fmt.Sprintf("+%#x", spec.Offset)
 		}
-		list = append(list, &Probe{Name: name, path: path, function: fn.Name, fileOffset: offset + spec.Offset})
+		list = append(list, &Probe{
+			Name: name, path: path, function: fn.Name, fileOffset: offset + spec.Offset, stepped: stepsOver(codeAt(f, fn.Value+spec.Offset)),
+		})
 	}
 	if len(list) == 0 {
 		return nil, fmt.Errorf("%s: function %s is in no part of the file that is loaded", path, spec.Symbol)
@@ -143,6 +148,20 @@ func fileOffset(f *elf.File, address uint64) (uint64, bool) {
 		}
 	}
 	return 0, false
+}
+
+// codeAt gives the first bytes of code at an address; none if the file has none there.
+func codeAt(f *elf.File, address uint64) []byte {
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_LOAD && address >= p.Vaddr && address-p.Vaddr < p.Filesz {
+			code := make([]byte, min(2, p.Filesz-(address-p.Vaddr)))
+			if _, err := p.ReadAt(code, int64(address-p.Vaddr)); err != nil {
+				return nil
+			}
+			return code
+		}
+	}
+	return nil
 }
 
 // attachUprobesMulti places the probes of one file through one link (two for latencies); Linux 6.6.

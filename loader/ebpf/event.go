@@ -124,7 +124,7 @@ func (d *decoder) decode(b []byte) *probes.Event {
 	}
 	e.Args = d.args(h, b)
 	if d.s.layout.words != 0 {
-		e.Trapframe = d.registers(b[d.s.layout.words:])
+		e.Trapframe = d.registers(b[d.s.layout.words:], h.StackTop)
 	}
 	if d.s.layout.stack != 0 {
 		e.Stack = d.frames(h.Frames, b[d.s.layout.stack:])
@@ -160,12 +160,12 @@ func (d *decoder) args(h *bpf.TraceEvent, b []byte) []probes.Value {
 }
 
 // registers gives the words of a hit as a trapframe. Programs of some architectures may read only the first part.
-func (d *decoder) registers(b []byte) *probes.Trapframe {
+func (d *decoder) registers(b []byte, top uint64) *probes.Trapframe {
 	d.words = d.words[:0]
 	for i := range d.s.arch.Words() {
 		d.words = append(d.words, binary.NativeEndian.Uint64(b[8*i:]))
 	}
-	return probes.NewTrapframe(d.s.arch, d.words, nil)
+	return probes.NewTrapframe(d.s.arch, d.words, []uint64{top})
 }
 
 // frames gives the addresses of a stack; none if the kernel could not walk it.

@@ -74,7 +74,7 @@ func TestUprobeEvents(t *testing.T) {
 	if e.Args[0].Str != "world" || e.Args[1].Num != 7 || e.Args[2].Err == "" || e.HasLatency {
 		t.Errorf("greet: %+v", e.Args)
 	}
-	if e.Trapframe == nil || e.Trapframe.SP() != e.Args[3].Num || e.Trapframe.Arg(1)&0xffffffff != 7 {
+	if e.Trapframe == nil || e.Trapframe.SP() != e.Args[3].Num || e.Trapframe.RA() == 0 || e.Trapframe.Arg(1)&0xffffffff != 7 {
 		t.Errorf("greet: registers %+v", e.Trapframe)
 	}
 }

@@ -37,6 +37,7 @@ type Probe struct {
 	path       string
 	function   string
 	fileOffset uint64
+	stepped    bool
 
 	// Of tracepoints and system calls.
 	group, event string
@@ -77,3 +78,7 @@ func (p *Probe) HasErrors() bool {
 
 // Err says why the probe could not be placed: a [PlaceError], or nil.
 func (p *Probe) Err() error { return p.err }
+
+// Stepped says whether the instruction at the probe is one that the processor has to step over, away from its place, with a
+// second trap: on x86 such a uprobe costs several times as much as one at an instruction that the kernel carries out itself.
+func (p *Probe) Stepped() bool { return p.stepped }
