@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"os"
@@ -16,17 +17,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startCalls starts a process that makes some getpgid calls each 10 ms, and gives its PID.
+// startCalls starts a process that calls getpgid each 10 ms, and gives its PID.
 func startCalls(t *testing.T) int {
 	t.Helper()
-	cmd := exec.Command("python3", "-S", "-c", "import os, time\nwhile True:\n os.getpgid(0); time.sleep(0.01)")
-	if err := cmd.Start(); err != nil {
+	cmd := exec.Command("/usr/bin/python3", "-S", "-c", "import os, time\nprint('begun', flush=True)\nwhile True:\n os.getpgid(0); time.sleep(0.01)")
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill() // it ends by no other means
 		_ = cmd.Wait()
 	})
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "begun\n" {
+		t.Fatalf("python3 prints %q, %v", line, err)
+	}
 	return cmd.Process.Pid
 }
 
