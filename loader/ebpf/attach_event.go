@@ -11,26 +11,27 @@ import (
 	"github.com/cilium/ebpf/link"
 
 	"github.com/trapline/trapline/bpf"
+	"github.com/trapline/trapline/loader/internal/tracefs"
 	"github.com/trapline/trapline/probes"
 )
 
 // attachTracepoint places a classic tracepoint. Its program reads as many words of the record as this event has: the
 // kernel refuses one that reads further.
 func (s *Session) attachTracepoint(p *Probe) error {
-	f, err := tracepointFormat(p.group, p.event)
+	f, err := tracefs.ReadFormat(p.group, p.event)
 	if err != nil {
 		return err
 	}
 	words, half := uint32(0), uint32(0)
 	if s.objects.maps[mapRecipes].MaxEntries() > 1 || len(p.Spec.Args) > 0 || p.Spec.If != nil {
-		words = uint32(min(f.size/8, regWords))
-		half = flag(f.size%8 >= 4)
+		words = uint32(min(f.Size/8, regWords))
+		half = flag(f.Size%8 >= 4)
 	}
 	prog, err := s.objects.load("tracepoint_count", variant{consts: constants{"words_here": words, "half_here": half, "probe_here": p.index + 1}})
 	if err != nil {
 		return err
 	}
-	fd, err := perfTracepoint(f.id)
+	fd, err := perfTracepoint(f.ID)
 	if err != nil {
 		prog.Close()
 		return err

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/trapline/trapline/bpf"
+	"github.com/trapline/trapline/loader/internal/tracefs"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -56,7 +57,7 @@ type compiler struct {
 	kernel *kernel
 	probe  *Probe
 	from   source
-	format *format // of a tracepoint, or of a system call's entry
+	format *tracefs.Format // of a tracepoint, or of a system call's entry
 	out    *recipe
 	named  map[string]int // arguments by name
 
@@ -290,58 +291,58 @@ func (c *compiler) field(arg *probes.Arg, f *bpf.TraceFetch) error {
 	}
 	if c.format == nil {
 		var err error
-		if c.format, err = tracepointFormat(c.probe.group, c.probe.event); err != nil {
+		if c.format, err = tracefs.ReadFormat(c.probe.group, c.probe.event); err != nil {
 			return err
 		}
 	}
-	fl, err := c.format.find(arg.Fetch.Name)
+	fl, err := c.format.Find(arg.Fetch.Name)
 	if err != nil {
 		return c.fail(arg.Fetch.Pos, err.Error())
 	}
 	if arg.Type == (probes.Type{}) {
-		arg.Type = fl.defaultType()
+		arg.Type = defaultType(fl)
 	}
-	if end := fl.offset + min(fl.size, 8); fl.offset/8 >= regWords || end > c.format.size/4*4 {
-		return c.fail(arg.Fetch.Pos, fmt.Sprintf("field %s lies too far behind in the record", fl.name))
+	if end := fl.Offset + min(fl.Size, 8); fl.Offset/8 >= regWords || end > c.format.Size/4*4 {
+		return c.fail(arg.Fetch.Pos, fmt.Sprintf("field %s lies too far behind in the record", fl.Name))
 	}
 	isString := arg.Type.Format == probes.FormatString
 	switch {
-	case fl.dataLoc:
-		if strings.HasPrefix(fl.typ, "__rel_loc") {
+	case fl.DataLoc:
+		if strings.HasPrefix(fl.Type, "__rel_loc") {
 			return c.fail(arg.Fetch.Pos, "fields of type __rel_loc can't be read yet")
 		}
 		f.Base = uint8(bpf.TraceBaseBASE_DATA_LOC)
 		arg.Fetch.Deref = append(arg.Fetch.Deref, probes.Deref{})
-	case fl.array() && isString:
-		f.Base, f.Index = uint8(bpf.TraceBaseBASE_RECORD), uint8(fl.offset)
-		arg.Type.Size = fl.size
-		if fl.offset > math.MaxUint8 {
-			return c.fail(arg.Fetch.Pos, fmt.Sprintf("field %s lies too far behind in the record", fl.name))
+	case fl.Array() && isString:
+		f.Base, f.Index = uint8(bpf.TraceBaseBASE_RECORD), uint8(fl.Offset)
+		arg.Type.Size = fl.Size
+		if fl.Offset > math.MaxUint8 {
+			return c.fail(arg.Fetch.Pos, fmt.Sprintf("field %s lies too far behind in the record", fl.Name))
 		}
 		return nil
-	case fl.offset/8 != (fl.offset+min(max(fl.size, 1), 8)-1)/8:
-		return c.fail(arg.Fetch.Pos, fmt.Sprintf("field %s crosses a word", fl.name))
+	case fl.Offset/8 != (fl.Offset+min(max(fl.Size, 1), 8)-1)/8:
+		return c.fail(arg.Fetch.Pos, fmt.Sprintf("field %s crosses a word", fl.Name))
 	default:
 		f.Base = uint8(bpf.TraceBaseBASE_WORD)
 	}
-	f.Index, f.Shift = uint8(fl.offset/8), uint8(fl.offset%8*8)
+	f.Index, f.Shift = uint8(fl.Offset/8), uint8(fl.Offset%8*8)
 	return nil
 }
 
 // defaultType shows a field as the kernel would.
-func (f field) defaultType() probes.Type {
-	if f.dataLoc || f.array() && f.typ[:4] == "char" {
+func defaultType(f tracefs.Field) probes.Type {
+	if f.DataLoc || f.Array() && f.Type[:4] == "char" {
 		return probes.Type{Format: probes.FormatString}
 	}
 	size := 8
-	switch f.size {
+	switch f.Size {
 	case 1, 2, 4:
-		size = f.size
+		size = f.Size
 	}
 	switch {
-	case f.signed:
+	case f.Signed:
 		return probes.Type{Format: probes.FormatSigned, Size: size}
-	case strings.Contains(f.typ, "*"):
+	case strings.Contains(f.Type, "*"):
 		return probes.Type{Format: probes.FormatHex, Size: size}
 	}
 	return probes.Type{Format: probes.FormatUnsigned, Size: size}
@@ -349,17 +350,17 @@ func (f field) defaultType() probes.Type {
 
 // parameter sets a fetch to a system call's parameter by the name that tracefs has for it.
 func (c *compiler) parameter(arg *probes.Arg, f *bpf.TraceFetch) error {
-	format, err := tracepointFormat("syscalls", "sys_enter_"+c.probe.event)
+	format, err := tracefs.ReadFormat("syscalls", "sys_enter_"+c.probe.event)
 	if err != nil {
 		return c.fail(arg.Fetch.Pos, fmt.Sprintf("the names of parameters are not known (%v); write %%a0, %%a1 …", err))
 	}
 	n := 0
 	var names []string
-	for _, fl := range format.fields {
-		if strings.HasPrefix(fl.name, "common_") || fl.name == "__syscall_nr" {
+	for _, fl := range format.Fields {
+		if strings.HasPrefix(fl.Name, "common_") || fl.Name == "__syscall_nr" {
 			continue
 		}
-		if fl.name == arg.Fetch.Name {
+		if fl.Name == arg.Fetch.Name {
 			w, ok := probes.HostArch().SyscallArgWord(n)
 			if !ok {
 				return c.fail(arg.Fetch.Pos, "it is in no register")
@@ -373,15 +374,15 @@ func (c *compiler) parameter(arg *probes.Arg, f *bpf.TraceFetch) error {
 			}
 			return nil
 		}
-		names = append(names, "$"+fl.name)
+		names = append(names, "$"+fl.Name)
 		n++
 	}
 	return c.fail(arg.Fetch.Pos, fmt.Sprintf("system call %s has no parameter %s; it has %s", c.probe.event, arg.Fetch.Name, strings.Join(names, " ")))
 }
 
 // parameterType shows a system call's parameter by its type in C.
-func parameterType(f field) probes.Type {
-	switch typ := strings.TrimPrefix(f.typ, "const "); {
+func parameterType(f tracefs.Field) probes.Type {
+	switch typ := strings.TrimPrefix(f.Type, "const "); {
 	case typ == "char *":
 		return probes.Type{Format: probes.FormatUserString}
 	case strings.Contains(typ, "*"):

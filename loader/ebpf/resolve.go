@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/trapline/trapline/loader/internal/tracefs"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -141,12 +142,12 @@ func (k *kernel) globPlaces(symbols *probes.Symbols, spec *probes.Spec) ([]*Prob
 
 // tracepointPlaces resolves classic tracepoints.
 func tracepointPlaces(spec *probes.Spec) ([]*Probe, error) {
-	events, err := tracepoints(spec.Group, spec.Symbol)
+	events, err := tracefs.Events(spec.Group, spec.Symbol)
 	if err != nil {
 		return nil, err
 	}
 	if len(events) == 0 {
-		near, _ := tracepoints("*", spec.Symbol)
+		near, _ := tracefs.Events("*", spec.Symbol)
 		err := fmt.Errorf("tracepoint %s:%s: %w", spec.Group, spec.Symbol, probes.ErrNoSymbol)
 		if len(near) > 0 {
 			err = fmt.Errorf("%w; did you mean tracepoint:%s:%s?", err, near[0][0], near[0][1])

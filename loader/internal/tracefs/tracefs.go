@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package ebpf
+// Package tracefs reads what the kernel says about its tracepoints.
+package tracefs
 
 import (
 	"fmt"
@@ -16,9 +17,9 @@ import (
 	"github.com/trapline/trapline/probes"
 )
 
-// tracefs gives the kernel's tracing file system. If it is mounted nowhere, it is mounted for this process alone
+// FS gives the kernel's tracing file system. If it is mounted nowhere, it is mounted for this process alone
 // (fsmount(2), Linux 5.2), so that nothing is left behind.
-var tracefs = sync.OnceValues(func() (fs.FS, error) {
+var FS = sync.OnceValues(func() (fs.FS, error) {
 	for _, dir := range []string{"/sys/kernel/tracing", "/sys/kernel/debug/tracing"} {
 		var st unix.Statfs_t
 		if unix.Statfs(dir, &st) == nil && st.Type == unix.TRACEFS_MAGIC {
@@ -40,29 +41,29 @@ var tracefs = sync.OnceValues(func() (fs.FS, error) {
 	return os.DirFS(fmt.Sprintf("/proc/self/fd/%d", mount)), nil
 })
 
-// A field is a part of a tracepoint's record.
-type field struct {
-	name    string
-	typ     string
-	offset  int
-	size    int
-	signed  bool
-	dataLoc bool // its text is elsewhere in the record
+// A Field is a part of a tracepoint's record.
+type Field struct {
+	Name    string
+	Type    string
+	Offset  int // bytes
+	Size    int // bytes
+	Signed  bool
+	DataLoc bool // its text is elsewhere in the record
 }
 
-// array says whether the field is text of a fixed size.
-func (f field) array() bool { return strings.Contains(f.typ, "[") }
+// Array says whether the field is text of a fixed size.
+func (f Field) Array() bool { return strings.Contains(f.Type, "[") }
 
-// A format is the record of a tracepoint.
-type format struct {
-	id     int
-	fields []field
-	size   int // bytes of the fields
+// A Format is the record of a tracepoint.
+type Format struct {
+	ID     int // by which perf_event_open(2) knows the tracepoint
+	Fields []Field
+	Size   int // bytes of the fields
 }
 
-// tracepointFormat reads what tracefs says of a tracepoint.
-func tracepointFormat(group, event string) (*format, error) {
-	t, err := tracefs()
+// ReadFormat reads what tracefs says of a tracepoint.
+func ReadFormat(group, event string) (*Format, error) {
+	t, err := FS()
 	if err != nil {
 		return nil, err
 	}
@@ -82,8 +83,8 @@ func tracepointFormat(group, event string) (*format, error) {
 //	ID: 317
 //	field:unsigned short common_type;	offset:0;	size:2;	signed:0;
 //	field:__data_loc char[] name;	offset:8;	size:4;	signed:0;
-func parseFormat(text string) (*format, error) {
-	f := &format{id: -1}
+func parseFormat(text string) (*Format, error) {
+	f := &Format{ID: -1}
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		if id, ok := strings.CutPrefix(line, "ID:"); ok {
@@ -91,7 +92,7 @@ func parseFormat(text string) (*format, error) {
 			if err != nil {
 				return nil, fmt.Errorf("line %q: %w", line, err)
 			}
-			f.id = n
+			f.ID = n
 		}
 		decl, ok := strings.CutPrefix(line, "field:")
 		if !ok {
@@ -101,10 +102,10 @@ func parseFormat(text string) (*format, error) {
 		if err != nil {
 			return nil, fmt.Errorf("line %q: %w", line, err)
 		}
-		f.fields = append(f.fields, fl)
-		f.size = max(f.size, fl.offset+fl.size)
+		f.Fields = append(f.Fields, fl)
+		f.Size = max(f.Size, fl.Offset+fl.Size)
 	}
-	if f.id < 0 {
+	if f.ID < 0 {
 		return nil, fmt.Errorf("no ID")
 	}
 	return f, nil
@@ -113,19 +114,19 @@ func parseFormat(text string) (*format, error) {
 // maxRecord bounds the offsets and sizes that are believed, in bytes; the kernel's own bound is PERF_MAX_TRACE_SIZE.
 const maxRecord = 8192
 
-func parseField(decl string) (field, error) {
-	var f field
+func parseField(decl string) (Field, error) {
+	var f Field
 	for i, part := range strings.Split(decl, ";") {
 		part = strings.TrimSpace(part)
 		if i == 0 {
 			// The name is the last word, an array's size behind it: "char comm[16]".
-			f.dataLoc = strings.HasPrefix(part, "__data_loc") || strings.HasPrefix(part, "__rel_loc")
+			f.DataLoc = strings.HasPrefix(part, "__data_loc") || strings.HasPrefix(part, "__rel_loc")
 			name := part[strings.LastIndexAny(part, " *")+1:]
-			f.typ = strings.TrimSpace(strings.TrimSuffix(part, name))
+			f.Type = strings.TrimSpace(strings.TrimSuffix(part, name))
 			if base, dim, ok := strings.Cut(name, "["); ok {
-				name, f.typ = base, f.typ+"["+dim
+				name, f.Type = base, f.Type+"["+dim
 			}
-			f.name = name
+			f.Name = name
 			continue
 		}
 		key, value, ok := strings.Cut(part, ":")
@@ -138,36 +139,36 @@ func parseField(decl string) (field, error) {
 		}
 		switch key {
 		case "offset":
-			f.offset = n
+			f.Offset = n
 		case "size":
-			f.size = n
+			f.Size = n
 		case "signed":
-			f.signed = n != 0
+			f.Signed = n != 0
 		}
 	}
-	if f.name == "" {
+	if f.Name == "" {
 		return f, fmt.Errorf("no name")
 	}
 	return f, nil
 }
 
-// find gives the field of a name.
-func (f *format) find(name string) (field, error) {
+// Find gives the field of a name.
+func (f *Format) Find(name string) (Field, error) {
 	var names []string
-	for _, fl := range f.fields {
-		if fl.name == name {
+	for _, fl := range f.Fields {
+		if fl.Name == name {
 			return fl, nil
 		}
-		if !strings.HasPrefix(fl.name, "common_") {
-			names = append(names, "$"+fl.name)
+		if !strings.HasPrefix(fl.Name, "common_") {
+			names = append(names, "$"+fl.Name)
 		}
 	}
-	return field{}, fmt.Errorf("there is no field %s; there are %s", name, strings.Join(names, " "))
+	return Field{}, fmt.Errorf("there is no field %s; there are %s", name, strings.Join(names, " "))
 }
 
-// tracepoints gives the events whose group and name match globs, in order.
-func tracepoints(group, event string) ([][2]string, error) {
-	t, err := tracefs()
+// Events gives the tracepoints, each as group and event, whose group and name match globs, in order.
+func Events(group, event string) ([][2]string, error) {
+	t, err := FS()
 	if err != nil {
 		return nil, err
 	}
