@@ -30,6 +30,29 @@ int follow_fork(__u64 *ctx)
 	return 0;
 }
 
+/* A task ends inside some calls, such as exit_group: they will never return. */
+SEC("tp_btf/sched_process_exit")
+int task_ends(__u64 *ctx)
+{
+	struct task *t = bpf_task_storage_get(&tasks, (struct task_struct *)ctx[0], 0, 0);
+
+	if (!t)
+		return 0;
+	for (__u32 i = 0; i < DEPTH; i++) {
+		struct frame *f;
+		struct row *r;
+
+		if (i >= t->depth)
+			break;
+		f = frame_at(t, i);
+		r = row_of(f->probe, f->context);
+		if (r)
+			r->ended++;
+	}
+	t->depth = 0;
+	return 0;
+}
+
 /* A command's first system call that counts is the one by which it becomes the command. */
 inline_always void start_pending(__u32 nr)
 {

@@ -119,6 +119,7 @@ type TraceRow struct {
 	Dropped    uint64
 	Unpaired   uint64
 	Lost       uint64
+	Ended      uint64
 	Hist       [48]uint64
 }
 
@@ -249,6 +250,7 @@ const (
 	TraceProgSwitchCpu          = "switch_cpu"
 	TraceProgSyscallEnter       = "syscall_enter"
 	TraceProgSyscallExit        = "syscall_exit"
+	TraceProgTaskEnds           = "task_ends"
 	TraceProgTracepointCount    = "tracepoint_count"
 	TraceVarBaseType            = "base_type"
 	TraceVarContexts            = "contexts"
@@ -339,6 +341,7 @@ type TraceProgramSpecs struct {
 	SwitchCpu          *ebpf.ProgramSpec `ebpf:"switch_cpu"`
 	SyscallEnter       *ebpf.ProgramSpec `ebpf:"syscall_enter"`
 	SyscallExit        *ebpf.ProgramSpec `ebpf:"syscall_exit"`
+	TaskEnds           *ebpf.ProgramSpec `ebpf:"task_ends"`
 	TracepointCount    *ebpf.ProgramSpec `ebpf:"tracepoint_count"`
 }
 
@@ -486,6 +489,7 @@ type TracePrograms struct {
 	SwitchCpu          *ebpf.Program `ebpf:"switch_cpu"`
 	SyscallEnter       *ebpf.Program `ebpf:"syscall_enter"`
 	SyscallExit        *ebpf.Program `ebpf:"syscall_exit"`
+	TaskEnds           *ebpf.Program `ebpf:"task_ends"`
 	TracepointCount    *ebpf.Program `ebpf:"tracepoint_count"`
 }
 
@@ -507,6 +511,7 @@ func (p *TracePrograms) Close() error {
 		p.SwitchCpu,
 		p.SyscallEnter,
 		p.SyscallExit,
+		p.TaskEnds,
 		p.TracepointCount,
 	)
 }

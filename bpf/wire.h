@@ -57,6 +57,7 @@ struct row {
 	__u64 dropped;
 	__u64 unpaired;
 	__u64 lost; /* of the started: their returns never came */
+	__u64 ended; /* calls that their task never came back from: it ended inside */
 	__u64 hist[BUCKETS];
 };
 

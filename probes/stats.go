@@ -23,12 +23,13 @@ type Stats struct {
 	Nested uint64 // hits of other probes inside these calls: their cost is part of Total
 }
 
-// Losses is what a probe did not see. Zero everywhere is the promise that Count is exact.
+// Losses is what a probe did not see, or not to its end. Zero everywhere is the promise that Count is exact.
 type Losses struct {
 	Missed   uint64 // hits that the kernel or the probe's own bookkeeping could not take
 	Dropped  uint64 // events that found the ring full
 	Unpaired uint64 // returns whose call began before the probe was placed
 	Active   uint64 // calls that have not returned yet
+	Ended    uint64 // calls that their task never came back from: it ended inside, as in exit_group
 }
 
 // A Cost is what probes themselves take on this machine, in ns, as the loader measured it. The zero Cost is unknown and
@@ -109,6 +110,7 @@ func (l *Losses) Add(o Losses) {
 	l.Dropped += o.Dropped
 	l.Unpaired += o.Unpaired
 	l.Active += o.Active
+	l.Ended += o.Ended
 }
 
 // Avg is the average latency in ns; 0 if there was none.

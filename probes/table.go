@@ -86,6 +86,7 @@ func (t *Table) Since(before *Table) *Table {
 			r.Losses.Missed = minus(r.Losses.Missed, b.Losses.Missed)
 			r.Losses.Dropped = minus(r.Losses.Dropped, b.Losses.Dropped)
 			r.Losses.Unpaired = minus(r.Losses.Unpaired, b.Losses.Unpaired)
+			r.Losses.Ended = minus(r.Losses.Ended, b.Losses.Ended)
 		}
 	}
 	return &d
@@ -234,6 +235,9 @@ func (t *Table) notes() []string {
 	}
 	if lost.Unpaired > 0 {
 		notes = append(notes, fmt.Sprintf("unpaired: %s from before the probe was placed returned; not counted", number(lost.Unpaired, "call")))
+	}
+	if lost.Ended > 0 {
+		notes = append(notes, fmt.Sprintf("ended: %s that the task never came back from; not counted", number(lost.Ended, "call")))
 	}
 	if lost.Active > 0 {
 		notes = append(notes, fmt.Sprintf("active: %s in progress; not counted yet", number(lost.Active, "call")))

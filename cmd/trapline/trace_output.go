@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/trapline/trapline/internal/columns"
+	"github.com/trapline/trapline/loader"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -85,34 +86,52 @@ func (t *tracer) live(command bool) bool {
 	return t.out.terminal && !t.s.json && (!command || t.o.intervalGiven || !term.IsTerminal(int(os.Stdout.Fd())))
 }
 
-// warningsInShort is how many warnings are printed without -v.
-const warningsInShort = 1
-
-// warn says what could not be placed.
+// warn says what could not be placed, and what else may surprise.
 func (t *tracer) warn() error {
-	warnings := t.session.Warnings()
-	if t.s.json {
-		for _, w := range warnings {
+	for _, w := range t.session.Warnings() {
+		if t.s.json {
 			if err := t.out.writeJSON(warningJSON{"warning", w.Error()}); err != nil {
 				return err
 			}
 		}
+	}
+	if t.s.json || t.s.verbosity < defaultVerbosity {
 		return nil
 	}
-	if t.s.verbosity < defaultVerbosity || len(warnings) == 0 {
-		return nil
+	say := func(format string, args ...any) {
+		fmt.Fprintln(t.app.stderr, "trace: "+columns.Printable(fmt.Sprintf(format, args...)))
 	}
-	shown := len(warnings)
-	if t.s.verbosity == defaultVerbosity {
-		shown = min(shown, warningsInShort)
+	failed, other := t.failed()
+	switch {
+	case len(failed) == 1 || t.s.verbosity > defaultVerbosity:
+		for _, err := range failed {
+			say("%v", err)
+		}
+	case len(failed) > 1:
+		say("%d of %d places can't be probed (-v lists them all): %v", len(failed), len(failed)+len(t.session.Probes()), failed[0])
 	}
-	for _, w := range warnings[:shown] {
-		fmt.Fprintf(t.app.stderr, "trace: %s\n", columns.Printable(w.Error()))
+	for _, err := range other {
+		say("%v", err)
 	}
-	if more := len(warnings) - shown; more > 0 {
-		fmt.Fprintf(t.app.stderr, "trace: %d of %d places can't be probed; -v has the reason for each\n", len(warnings), len(warnings)+len(t.session.Probes()))
+	for _, spec := range t.specs {
+		if len(spec.Args) > 0 && spec.If == nil && !t.o.events {
+			say("a table does not show arguments (%s); --events does", spec.Text)
+		}
 	}
 	return nil
+}
+
+// failed gives the warnings about places that can't be probed, and all others.
+func (t *tracer) failed() (places, other []error) {
+	for _, err := range t.session.Warnings() {
+		var place *loader.PlaceError
+		if errors.As(err, &place) {
+			places = append(places, err)
+		} else {
+			other = append(other, err)
+		}
+	}
+	return places, other
 }
 
 // print writes a table once.
@@ -169,8 +188,8 @@ func (t *tracer) shown(table *probes.Table) (shown *probes.Table, silent int) {
 // header is the line above a table.
 func (t *tracer) header(elapsed time.Duration, width int) string {
 	s := fmt.Sprintf("%s, %s", probes.FormatNS(float64(elapsed)), count(len(t.session.Probes()), "probe", "probes"))
-	if n := len(t.session.Warnings()); n > 0 {
-		s += fmt.Sprintf(" (%d failed)", n)
+	if failed, _ := t.failed(); len(failed) > 0 {
+		s += fmt.Sprintf(" (%d failed)", len(failed))
 	}
 	switch {
 	case len(t.command) > 0:
@@ -231,6 +250,7 @@ type summaryJSON struct {
 	Dropped      uint64 `json:"dropped"`
 	Unpaired     uint64 `json:"unpaired"`
 	Active       uint64 `json:"active"`
+	Ended        uint64 `json:"ended"`
 }
 
 func (t *tracer) summary(table *probes.Table, silent int) summaryJSON {
@@ -239,10 +259,11 @@ func (t *tracer) summary(table *probes.Table, silent int) summaryJSON {
 		lost.Add(table.Rows[i].Losses)
 	}
 	shared, _ := t.session.SharedMissed()
+	failed, _ := t.failed()
 	return summaryJSON{
 		Type: "end", Time: table.Time.Format(time.RFC3339Nano), Elapsed: table.Elapsed.Nanoseconds(),
-		Probes: len(t.session.Probes()), Failed: len(t.session.Warnings()), Silent: silent, Events: t.events.written(),
-		Missed: lost.Missed, SharedMissed: shared, Dropped: lost.Dropped, Unpaired: lost.Unpaired, Active: lost.Active,
+		Probes: len(t.session.Probes()), Failed: len(failed), Silent: silent, Events: t.events.written(),
+		Missed: lost.Missed, SharedMissed: shared, Dropped: lost.Dropped, Unpaired: lost.Unpaired, Active: lost.Active, Ended: lost.Ended,
 	}
 }
 

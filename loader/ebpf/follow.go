@@ -106,8 +106,13 @@ func (s *Session) launch(cmd *exec.Cmd) error {
 	return cmd.Start() // comes back when the execve is done
 }
 
-// attachFilter follows the tasks that traced ones start.
-func (s *Session) attachFilter() error {
+// attachTaskHooks watches what tasks begin and end: traced ones start others, and latency probes have calls under way.
+func (s *Session) attachTaskHooks(latencies bool) error {
+	if latencies {
+		if err := s.attachKernelProgram("task_ends", nil); err != nil {
+			return err
+		}
+	}
 	if !s.opts.Filter {
 		return nil
 	}

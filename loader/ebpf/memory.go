@@ -86,14 +86,15 @@ func (r *rows) read(probe, context int) (st probes.Stats, l probes.Losses) {
 		l.Missed += atomic.LoadUint64(&row.Missed)
 		l.Dropped += atomic.LoadUint64(&row.Dropped)
 		l.Unpaired += atomic.LoadUint64(&row.Unpaired)
+		l.Ended += atomic.LoadUint64(&row.Ended)
 		lost += atomic.LoadUint64(&row.Lost)
 	}
 	if st.Min > st.Max {
 		st.Min = 0 // none yet
 	}
 	l.Missed += lost
-	if started > st.Count+lost {
-		l.Active = started - st.Count - lost
+	if over := st.Count + lost + l.Ended; started > over {
+		l.Active = started - over
 	}
 	return st, l
 }

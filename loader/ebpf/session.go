@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/trapline/trapline/bpf"
+	"github.com/trapline/trapline/loader/internal/place"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -44,7 +46,7 @@ const (
 // A Session is a set of placed probes. Its methods may be called from any goroutine; Close ends all others.
 type Session struct {
 	opts   Options
-	kernel *kernel
+	kernel *place.Kernel
 	arch   *probes.Arch
 	cpus   int
 	all    []*Probe // by index; some could not be placed
@@ -77,7 +79,7 @@ func Open(ctx context.Context, specs []*probes.Spec, opts *Options) (*Session, e
 }
 
 func (s *Session) open(ctx context.Context, specs []*probes.Spec, opts *Options) (err error) {
-	s.kernel, s.arch, s.shown, s.stack = newKernel(), probes.HostArch(), map[uint32][]probes.Arg{}, &stack{}
+	s.kernel, s.arch, s.shown, s.stack = place.NewKernel(), probes.HostArch(), map[uint32][]probes.Arg{}, &stack{}
 	if opts != nil {
 		s.opts = *opts
 	}
@@ -107,7 +109,7 @@ func (s *Session) open(ctx context.Context, specs []*probes.Spec, opts *Options)
 	if err := s.attach(ctx); err != nil {
 		return err
 	}
-	if err := s.attachFilter(); err != nil {
+	if err := s.attachTaskHooks(slices.ContainsFunc(s.all, (*Probe).HasLatency)); err != nil {
 		return err
 	}
 	if err := s.attachTimekeeping(); err != nil {
@@ -198,7 +200,7 @@ func flag(b bool) uint32 {
 // callNumbers gives numbers + 1 of system calls, 0 for those that the architecture has not.
 func callNumbers(names ...string) (numbers [4]uint32) {
 	for i, name := range names {
-		numbers[i] = uint32(syscallNumber(name) + 1)
+		numbers[i] = uint32(place.SyscallNumber(name) + 1)
 	}
 	return numbers
 }
@@ -224,7 +226,7 @@ func (s *Session) recipeOf(p *Probe, m Mechanism) (*recipe, error) {
 	case MechanismSyscall:
 		from = fromSyscall
 	}
-	return s.kernel.compile(p, from, s.opts.Events != nil)
+	return compile(s.kernel, p, from, s.opts.Events != nil)
 }
 
 // setRecipe compiles a probe and gives its recipe to the programs.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/trapline/trapline/loader/internal/place"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -144,7 +145,7 @@ func TestPredicates(t *testing.T) {
 }
 
 func writeNumber() string {
-	if syscallNumber("write") == 64 {
+	if place.SyscallNumber("write") == 64 {
 		return "64"
 	}
 	return "1"
@@ -315,6 +316,18 @@ func TestUnpaired(t *testing.T) {
 	r := s.Read(nil)[0]
 	if want := (probes.Losses{Unpaired: 1, Active: 1}); r.Losses != want || r.Stats.Count != 0 {
 		t.Errorf("%d calls, %+v; want none, %+v: one began before, one has not returned", r.Stats.Count, r.Losses, want)
+	}
+}
+
+// A call that its task never comes back from is not under way for ever.
+func TestEnded(t *testing.T) {
+	s := open(t, Options{}, "syscall:exit_group", "syscall:wait4")
+	got := trace(t, s, "sh", "-c", "(exit 3); (exit 4); exit 0")
+	if n := got["syscall:exit_group"]; n.Losses != (probes.Losses{Ended: 3}) || n.Stats.Count != 0 {
+		t.Errorf("exit_group: %d calls, %+v; want none and 3 ended", n.Stats.Count, n.Losses)
+	}
+	if n := got["syscall:wait4"]; n.Losses != (probes.Losses{}) || n.Stats.Count < 2 {
+		t.Errorf("wait4: %d calls, %+v; want 2 and no losses", n.Stats.Count, n.Losses)
 	}
 }
 
