@@ -19,7 +19,7 @@ type costKey struct {
 	stepped   bool
 }
 
-func keyOf(p *ebpf.Probe) costKey { return costKey{p.Mechanism, p.Stepped()} }
+func keyOf(p *ebpf.Probe) costKey { return costKey{p.Mechanism, p.Stepped} }
 
 // How often the calibration's loop goes round, and how often it is run: the quickest run is the one that was disturbed
 // least. A uprobe costs a microsecond, the others a tenth of that; one whose instruction is stepped over costs ten where the
@@ -40,7 +40,7 @@ func (s *Session) calibrate(ctx context.Context) {
 		if _, done := s.costs[keyOf(p)]; done || !p.HasLatency() {
 			continue
 		}
-		cost, err := s.measureCost(ctx, p.Mechanism, p.Stepped())
+		cost, err := s.measureCost(ctx, p.Mechanism, p.Stepped)
 		if err != nil {
 			s.backend.Warn(fmt.Errorf("latencies by %s are not corrected: what such a probe costs can't be measured: %w", p.Mechanism, err))
 		}

@@ -3,14 +3,17 @@
 package loader
 
 import (
-	"github.com/trapline/trapline/loader/ebpf"
+	"github.com/trapline/trapline/loader/internal/place"
 	"github.com/trapline/trapline/probes"
 )
+
+// A PlaceError says why a place can't be probed, and what comes nearest. Errors of [Open] and its warnings about places wrap it.
+type PlaceError = place.Error
 
 // Places gives the places of an expression without trying to place anything there: they have no Ways and no
 // Prototype. A glob's are those that the kernel says can be probed.
 func Places(spec *probes.Spec) ([]Place, error) {
-	found, err := ebpf.Places(spec, false)
+	found, err := place.NewKernel().Resolve(spec)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/trapline/trapline/loader/internal/place"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -42,7 +43,7 @@ func (s *Session) candidates(p *Probe) []Mechanism {
 		return []Mechanism{MechanismKprobe}
 	case p.Spec.Provider == probes.ProviderKprobe:
 		return []Mechanism{multi, MechanismKprobeMulti, MechanismKprobe}
-	case p.ambiguous:
+	case p.Ambiguous:
 		return []Mechanism{multi, MechanismKprobeMulti, MechanismKprobe} // a trampoline is found by name
 	case len(s.all) <= fentryMost:
 		return []Mechanism{MechanismFentry, multi, MechanismKprobeMulti, MechanismKprobe}
@@ -55,7 +56,7 @@ func (s *Session) needsRegisters(p *Probe) bool {
 	if s.opts.Events != nil && s.opts.Events.Registers {
 		return true
 	}
-	r, err := s.kernel.compile(p, fromRegisters, false)
+	r, err := compile(s.kernel, p, fromRegisters, false)
 	return err != nil || r.registers // an error stands best beside what has most
 }
 
@@ -137,7 +138,7 @@ func (s *Session) unplaced(p *Probe) error {
 			err = fmt.Errorf("the kernel is locked down (confidentiality), which forbids probes of its functions: %w", err)
 		}
 	}
-	p.err = &PlaceError{Place: p.Name, Err: err, Instead: s.kernel.instead(p.Spec, err)}
+	p.err = &place.Error{Place: p.Name, Err: err, Instead: s.kernel.Instead(p.Spec, err)}
 	return p.err
 }
 

@@ -5,7 +5,6 @@ package ebpf
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
@@ -18,7 +17,7 @@ import (
 // attachTracepoint places a classic tracepoint. Its program reads as many words of the record as this event has: the
 // kernel refuses one that reads further.
 func (s *Session) attachTracepoint(p *Probe) error {
-	f, err := tracefs.ReadFormat(p.group, p.event)
+	f, err := tracefs.ReadFormat(p.Group, p.Event)
 	if err != nil {
 		return err
 	}
@@ -46,36 +45,6 @@ func (s *Session) attachTracepoint(p *Probe) error {
 	return nil
 }
 
-// rawTracepointPlaces resolves raw tracepoints, which BTF lists as types btf_trace_NAME.
-func rawTracepointPlaces(spec *probes.Spec) ([]*Probe, error) {
-	types, err := btf.LoadKernelSpec()
-	if err != nil {
-		return nil, fmt.Errorf("raw tracepoints: the kernel has no BTF (CONFIG_DEBUG_INFO_BTF): %w", err)
-	}
-	const prefix = "btf_trace_"
-	if !spec.Glob() {
-		var t *btf.Typedef
-		if err := types.TypeByName(prefix+spec.Symbol, &t); err != nil {
-			return nil, fmt.Errorf("raw tracepoint %s: %w", spec.Symbol, probes.ErrNoSymbol)
-		}
-		return []*Probe{{Name: "rawtp:" + spec.Symbol, event: spec.Symbol}}, nil
-	}
-	var list []*Probe
-	for t, err := range types.All() {
-		if err != nil {
-			return nil, fmt.Errorf("raw tracepoints: %w", err)
-		}
-		if d, ok := t.(*btf.Typedef); ok && strings.HasPrefix(d.Name, prefix) && probes.MatchGlob(spec.Symbol, d.Name[len(prefix):]) {
-			name := d.Name[len(prefix):]
-			list = append(list, &Probe{Name: "rawtp:" + name, event: name})
-		}
-	}
-	if len(list) == 0 {
-		return nil, fmt.Errorf("raw tracepoint %s: %w", spec.Symbol, probes.ErrNoSymbol)
-	}
-	return list, nil
-}
-
 // rawArguments is how many parameters a raw tracepoint has.
 func rawArguments(event string) (int, error) {
 	types, err := btf.LoadKernelSpec()
@@ -96,11 +65,11 @@ func rawArguments(event string) (int, error) {
 
 // attachRawTracepoint places a raw tracepoint through its BTF type.
 func (s *Session) attachRawTracepoint(p *Probe) error {
-	words, err := rawArguments(p.event)
+	words, err := rawArguments(p.Event)
 	if err != nil {
 		return err
 	}
-	prog, err := s.objects.load("raw_tracepoint_count", variant{attachTo: p.event, consts: constants{"words_here": uint32(words), "probe_here": p.index + 1}})
+	prog, err := s.objects.load("raw_tracepoint_count", variant{attachTo: p.Event, consts: constants{"words_here": uint32(words), "probe_here": p.index + 1}})
 	if err != nil {
 		return err
 	}
@@ -123,7 +92,7 @@ func (s *Session) attachSyscalls(list []*Probe) error {
 	table := map[uint32]*bpf.TraceSyscallProbes{}
 	returns := false
 	for _, p := range list {
-		nr := uint32(p.syscall)
+		nr := uint32(p.Syscall)
 		if table[nr] == nil {
 			table[nr] = &bpf.TraceSyscallProbes{Any: 1}
 		}

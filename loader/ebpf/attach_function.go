@@ -147,7 +147,7 @@ func halves(k probes.Kind) []half {
 
 func (s *Session) attachKprobe(p *Probe, program func(string) (*ebpf.Program, error)) error {
 	if p.Symbol.Address == 0 {
-		symbols, err := s.kernel.symbols()
+		symbols, err := s.kernel.Symbols()
 		if err == nil {
 			err = symbols.Restricted()
 		}
@@ -158,7 +158,7 @@ func (s *Session) attachKprobe(p *Probe, program func(string) (*ebpf.Program, er
 		prog, err := program(h.program)
 		if err == nil {
 			var fd int
-			if fd, err = perfKprobe(p.address(), h.ret); err == nil {
+			if fd, err = perfKprobe(p.Address(), h.ret); err == nil {
 				var l link.Link
 				if l, err = linkPerf(fd, prog, uint64(p.index)); err == nil {
 					links = append(links, l)

@@ -2,17 +2,32 @@
 
 package ebpf
 
-import "github.com/trapline/trapline/probes"
+import (
+	"github.com/trapline/trapline/loader/internal/place"
+	"github.com/trapline/trapline/probes"
+)
 
-// Places gives the places of an expression, none of which is placed. events says what a bare name means: see Options.
-func Places(spec *probes.Spec, events bool) ([]*Probe, error) {
-	return newKernel().resolve(spec, events)
+// newProbes gives a probe for each place of an expression.
+func newProbes(k *place.Kernel, spec *probes.Spec, events bool) ([]*Probe, error) {
+	places, err := k.Resolve(spec)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]*Probe, 0, len(places))
+	for _, p := range places {
+		list = append(list, &Probe{Place: *p, Kind: kindOf(spec, events)})
+	}
+	return list, nil
 }
 
-// Address is where a probe of a kernel function sits; 0 if it is none, or the kernel does not tell.
-func (p *Probe) Address() uint64 {
-	if p.Symbol.Address == 0 {
-		return 0
+// kindOf says what an expression asks for. A bare name is a latency probe, if there is a latency to be had; where single
+// events are asked for, a bare function is its entry.
+func kindOf(spec *probes.Spec, events bool) probes.Kind {
+	switch {
+	case spec.Kind != probes.KindDefault:
+		return spec.Kind
+	case spec.Offset != 0, events && spec.Provider != probes.ProviderSyscall:
+		return probes.KindEntry
 	}
-	return p.address()
+	return probes.KindLatency
 }

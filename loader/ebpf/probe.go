@@ -3,6 +3,7 @@
 package ebpf
 
 import (
+	"github.com/trapline/trapline/loader/internal/place"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -22,26 +23,11 @@ const (
 	MechanismUprobe        Mechanism = "uprobe" // and uretprobe
 )
 
-// A Probe is one place. A specification with a glob has several.
+// A Probe is one place that is to be probed. A specification with a glob has several.
 type Probe struct {
-	Name      string // as tables show it
-	Spec      *probes.Spec
+	place.Place
 	Kind      probes.Kind // never KindDefault
 	Mechanism Mechanism
-
-	// Of kernel functions.
-	Symbol    probes.Symbol
-	ambiguous bool // other symbols have its name
-
-	// Of programs.
-	path       string
-	function   string
-	fileOffset uint64
-	stepped    bool
-
-	// Of tracepoints and system calls.
-	group, event string
-	syscall      int
 
 	index   uint32 // in the session: its rows and recipe
 	tried   []error
@@ -53,9 +39,6 @@ type Probe struct {
 	kernelMissed uint64 // what missed said last,
 	kernelLost   uint64 // and lost
 }
-
-// address is where a kernel probe sits.
-func (p *Probe) address() uint64 { return p.Symbol.Address + p.Spec.Offset }
 
 // HasLatency says whether the probe measures time.
 func (p *Probe) HasLatency() bool { return p.Kind == probes.KindLatency }
@@ -78,7 +61,3 @@ func (p *Probe) HasErrors() bool {
 
 // Err says why the probe could not be placed: a [PlaceError], or nil.
 func (p *Probe) Err() error { return p.err }
-
-// Stepped says whether the instruction at the probe is one that the processor has to step over, away from its place, with a
-// second trap: on x86 such a uprobe costs several times as much as one at an instruction that the kernel carries out itself.
-func (p *Probe) Stepped() bool { return p.stepped }

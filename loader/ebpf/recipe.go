@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/trapline/trapline/bpf"
+	"github.com/trapline/trapline/loader/internal/place"
 	"github.com/trapline/trapline/loader/internal/tracefs"
 	"github.com/trapline/trapline/probes"
 )
@@ -54,7 +55,7 @@ func (r *recipe) empty() bool {
 
 // compiler makes a recipe. Errors stand at the character that they are about.
 type compiler struct {
-	kernel *kernel
+	kernel *place.Kernel
 	probe  *Probe
 	from   source
 	format *tracefs.Format // of a tracepoint, or of a system call's entry
@@ -66,7 +67,7 @@ type compiler struct {
 }
 
 // compile makes the recipe of a probe.
-func (k *kernel) compile(p *Probe, from source, events bool) (*recipe, error) {
+func compile(k *place.Kernel, p *Probe, from source, events bool) (*recipe, error) {
 	c := &compiler{kernel: k, probe: p, from: from, out: &recipe{}, named: map[string]int{}}
 	if events {
 		c.out.Flags |= recipeEvent
@@ -264,7 +265,7 @@ func (c *compiler) address(fetch *probes.Fetch, f *bpf.TraceFetch) error {
 	if fetch.Symbol == "" {
 		return nil
 	}
-	symbols, err := c.kernel.symbols()
+	symbols, err := c.kernel.Symbols()
 	if err != nil {
 		return err
 	}
@@ -291,7 +292,7 @@ func (c *compiler) field(arg *probes.Arg, f *bpf.TraceFetch) error {
 	}
 	if c.format == nil {
 		var err error
-		if c.format, err = tracefs.ReadFormat(c.probe.group, c.probe.event); err != nil {
+		if c.format, err = tracefs.ReadFormat(c.probe.Group, c.probe.Event); err != nil {
 			return err
 		}
 	}
@@ -350,7 +351,7 @@ func defaultType(f tracefs.Field) probes.Type {
 
 // parameter sets a fetch to a system call's parameter by the name that tracefs has for it.
 func (c *compiler) parameter(arg *probes.Arg, f *bpf.TraceFetch) error {
-	format, err := tracefs.ReadFormat("syscalls", "sys_enter_"+c.probe.event)
+	format, err := tracefs.ReadFormat("syscalls", "sys_enter_"+c.probe.Event)
 	if err != nil {
 		return c.fail(arg.Fetch.Pos, fmt.Sprintf("the names of parameters are not known (%v); write %%a0, %%a1 …", err))
 	}
@@ -377,7 +378,7 @@ func (c *compiler) parameter(arg *probes.Arg, f *bpf.TraceFetch) error {
 		names = append(names, "$"+fl.Name)
 		n++
 	}
-	return c.fail(arg.Fetch.Pos, fmt.Sprintf("system call %s has no parameter %s; it has %s", c.probe.event, arg.Fetch.Name, strings.Join(names, " ")))
+	return c.fail(arg.Fetch.Pos, fmt.Sprintf("system call %s has no parameter %s; it has %s", c.probe.Event, arg.Fetch.Name, strings.Join(names, " ")))
 }
 
 // parameterType shows a system call's parameter by its type in C.

@@ -122,7 +122,7 @@ func (s *Session) open(ctx context.Context, specs []*probes.Spec, opts *Options)
 func (s *Session) resolve(specs []*probes.Spec) error {
 	var failed []error
 	for _, spec := range specs {
-		list, err := s.kernel.resolve(spec, s.opts.Events != nil)
+		list, err := newProbes(s.kernel, spec, s.opts.Events != nil)
 		if err != nil {
 			failed = append(failed, err)
 			continue

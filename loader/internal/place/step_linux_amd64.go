@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package ebpf
+package place
 
 // stepsOver says whether the kernel has the processor step over an instruction that has a uprobe. It carries out itself
 // (arch/x86/kernel/uprobes.c, branch_setup_xol_ops and push_setup_xol_ops): push of a register, nop, relative jumps and calls.

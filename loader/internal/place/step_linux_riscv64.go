@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package ebpf
+package place
 
 // stepsOver tells instructions apart that cost a uprobe more than others: there are none here that matter.
 func stepsOver([]byte) bool { return false }

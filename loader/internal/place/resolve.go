@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package ebpf
+package place
 
 import (
 	"errors"
@@ -8,20 +8,23 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/cilium/ebpf/btf"
+
 	"github.com/trapline/trapline/loader/internal/tracefs"
 	"github.com/trapline/trapline/probes"
 )
 
-// kernel is what a session reads of the running kernel, each part once and only if something asks for it.
-type kernel struct {
-	symbols   func() (*probes.Symbols, error)
+// A Kernel is what a session reads of the running kernel, each part once and only if something asks for it.
+type Kernel struct {
+	Symbols   func() (*probes.Symbols, error)
 	available func() *probes.FunctionSet // what ftrace can hook; nil if that is not known
 	blacklist func() *probes.FunctionSet // what kprobes refuse; nil if that is not known
 }
 
-func newKernel() *kernel {
-	return &kernel{
-		symbols: sync.OnceValues(probes.LoadSymbols),
+// NewKernel reads nothing yet.
+func NewKernel() *Kernel {
+	return &Kernel{
+		Symbols: sync.OnceValues(probes.LoadSymbols),
 		available: sync.OnceValue(func() *probes.FunctionSet {
 			set, err := probes.AvailableFunctions()
 			if err != nil {
@@ -42,29 +45,22 @@ func newKernel() *kernel {
 // maxPlaces bounds what one expression may resolve to.
 const maxPlaces = 65536
 
-// resolve gives the places of an expression. events says what a bare name means: see Options.
-func (k *kernel) resolve(spec *probes.Spec, events bool) ([]*Probe, error) {
+// Resolve gives the places of an expression. Its errors are an [Error].
+func (k *Kernel) Resolve(spec *probes.Spec) ([]*Place, error) {
 	list, err := k.places(spec)
 	if err != nil {
-		return nil, &PlaceError{Place: spec.Place(), Err: err, Instead: k.instead(spec, err)}
+		return nil, &Error{Place: spec.Place(), Err: err, Instead: k.Instead(spec, err)}
 	}
 	if len(list) > maxPlaces {
-		return nil, &PlaceError{Place: spec.Place(), Err: fmt.Errorf("%d places, more than %d; narrow the pattern", len(list), maxPlaces)}
+		return nil, &Error{Place: spec.Place(), Err: fmt.Errorf("%d places, more than %d; narrow the pattern", len(list), maxPlaces)}
 	}
 	for _, p := range list {
 		p.Spec = spec
-		p.Kind = spec.Kind
-		if p.Kind == probes.KindDefault {
-			p.Kind = probes.KindLatency
-			if spec.Offset != 0 || events && spec.Provider != probes.ProviderSyscall {
-				p.Kind = probes.KindEntry
-			}
-		}
 	}
 	return list, nil
 }
 
-func (k *kernel) places(spec *probes.Spec) ([]*Probe, error) {
+func (k *Kernel) places(spec *probes.Spec) ([]*Place, error) {
 	switch spec.Provider {
 	case probes.ProviderTracepoint:
 		return tracepointPlaces(spec)
@@ -80,8 +76,8 @@ func (k *kernel) places(spec *probes.Spec) ([]*Probe, error) {
 
 // functionPlaces resolves kernel functions. A name that several functions share gives all of them, told apart by
 // their addresses.
-func (k *kernel) functionPlaces(spec *probes.Spec) ([]*Probe, error) {
-	symbols, err := k.symbols()
+func (k *Kernel) functionPlaces(spec *probes.Spec) ([]*Place, error) {
+	symbols, err := k.Symbols()
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +87,7 @@ func (k *kernel) functionPlaces(spec *probes.Spec) ([]*Probe, error) {
 			return nil, fmt.Errorf("address %#x is in no function of the kernel", spec.Address)
 		}
 		s.Address += off
-		return []*Probe{{Name: fmt.Sprintf("%s+%#x", s.Name, off+spec.Offset), Symbol: s, ambiguous: true}}, nil
+		return []*Place{{Name: fmt.Sprintf("%s+%#x", s.Name, off+spec.Offset), Symbol: s, Ambiguous: true}}, nil
 	}
 	if spec.Glob() {
 		return k.globPlaces(symbols, spec)
@@ -100,7 +96,7 @@ func (k *kernel) functionPlaces(spec *probes.Spec) ([]*Probe, error) {
 	if err != nil {
 		return nil, err
 	}
-	var list []*Probe
+	var list []*Place
 	for _, s := range found {
 		name := s.String()
 		if len(found) > 1 {
@@ -112,14 +108,14 @@ func (k *kernel) functionPlaces(spec *probes.Spec) ([]*Probe, error) {
 			}
 			name += fmt.Sprintf("+%#x", spec.Offset)
 		}
-		list = append(list, &Probe{Name: name, Symbol: s, ambiguous: len(symbols.Lookup(s.Name)) > 1})
+		list = append(list, &Place{Name: name, Symbol: s, Ambiguous: len(symbols.Lookup(s.Name)) > 1})
 	}
 	return list, nil
 }
 
 // globPlaces leaves out what nothing could hook: functions that neither ftrace nor kprobes take are no surprise in a glob.
-func (k *kernel) globPlaces(symbols *probes.Symbols, spec *probes.Spec) ([]*Probe, error) {
-	var list []*Probe
+func (k *Kernel) globPlaces(symbols *probes.Symbols, spec *probes.Spec) ([]*Place, error) {
+	var list []*Place
 	available, blacklist := k.available(), k.blacklist()
 	seen := map[uint64]bool{}
 	for _, s := range symbols.Glob(spec.Symbol, spec.Module) {
@@ -132,7 +128,7 @@ func (k *kernel) globPlaces(symbols *probes.Symbols, spec *probes.Spec) ([]*Prob
 		if ambiguous {
 			name = fmt.Sprintf("%s@%#x", name, s.Address)
 		}
-		list = append(list, &Probe{Name: name, Symbol: s, ambiguous: ambiguous})
+		list = append(list, &Place{Name: name, Symbol: s, Ambiguous: ambiguous})
 	}
 	if len(list) == 0 {
 		return nil, fmt.Errorf("no function that can be probed matches: %w", probes.ErrNoSymbol)
@@ -141,7 +137,7 @@ func (k *kernel) globPlaces(symbols *probes.Symbols, spec *probes.Spec) ([]*Prob
 }
 
 // tracepointPlaces resolves classic tracepoints.
-func tracepointPlaces(spec *probes.Spec) ([]*Probe, error) {
+func tracepointPlaces(spec *probes.Spec) ([]*Place, error) {
 	events, err := tracefs.Events(spec.Group, spec.Symbol)
 	if err != nil {
 		return nil, err
@@ -154,19 +150,49 @@ func tracepointPlaces(spec *probes.Spec) ([]*Probe, error) {
 		}
 		return nil, err
 	}
-	var list []*Probe
+	var list []*Place
 	for _, e := range events {
-		list = append(list, &Probe{Name: "tracepoint:" + e[0] + ":" + e[1], group: e[0], event: e[1]})
+		list = append(list, &Place{Name: "tracepoint:" + e[0] + ":" + e[1], Group: e[0], Event: e[1]})
+	}
+	return list, nil
+}
+
+// rawTracepointPlaces resolves raw tracepoints, which BTF lists as types btf_trace_NAME.
+func rawTracepointPlaces(spec *probes.Spec) ([]*Place, error) {
+	types, err := btf.LoadKernelSpec()
+	if err != nil {
+		return nil, fmt.Errorf("raw tracepoints: the kernel has no BTF (CONFIG_DEBUG_INFO_BTF): %w", err)
+	}
+	const prefix = "btf_trace_"
+	if !spec.Glob() {
+		var t *btf.Typedef
+		if err := types.TypeByName(prefix+spec.Symbol, &t); err != nil {
+			return nil, fmt.Errorf("raw tracepoint %s: %w", spec.Symbol, probes.ErrNoSymbol)
+		}
+		return []*Place{{Name: "rawtp:" + spec.Symbol, Event: spec.Symbol}}, nil
+	}
+	var list []*Place
+	for t, err := range types.All() {
+		if err != nil {
+			return nil, fmt.Errorf("raw tracepoints: %w", err)
+		}
+		if d, ok := t.(*btf.Typedef); ok && strings.HasPrefix(d.Name, prefix) && probes.MatchGlob(spec.Symbol, d.Name[len(prefix):]) {
+			name := d.Name[len(prefix):]
+			list = append(list, &Place{Name: "rawtp:" + name, Event: name})
+		}
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("raw tracepoint %s: %w", spec.Symbol, probes.ErrNoSymbol)
 	}
 	return list, nil
 }
 
 // syscallPlaces resolves names of system calls.
-func syscallPlaces(spec *probes.Spec) ([]*Probe, error) {
-	var list []*Probe
-	for nr, name := range syscallNames() {
+func syscallPlaces(spec *probes.Spec) ([]*Place, error) {
+	var list []*Place
+	for nr, name := range Syscalls() {
 		if name != "" && probes.MatchGlob(spec.Symbol, name) {
-			list = append(list, &Probe{Name: "syscall:" + name, syscall: nr, event: name})
+			list = append(list, &Place{Name: "syscall:" + name, Syscall: nr, Event: name})
 		}
 	}
 	if len(list) == 0 {
@@ -175,8 +201,8 @@ func syscallPlaces(spec *probes.Spec) ([]*Probe, error) {
 	return list, nil
 }
 
-// instead gives what comes nearest to a place that can't be had: the system call whose work a function does.
-func (k *kernel) instead(spec *probes.Spec, err error) []string {
+// Instead gives what comes nearest to a place that can't be had: the system call whose work a function does.
+func (k *Kernel) Instead(spec *probes.Spec, err error) []string {
 	if errors.Is(err, probes.ErrNoSymbol) {
 		return nil // a wrong name: the error has the nearest ones
 	}
@@ -197,12 +223,12 @@ func nearSyscalls(function string) []string {
 		}
 	}
 	var near []string
-	for _, call := range syscallNames() {
+	for _, call := range Syscalls() {
 		if call != "" && call == name {
 			near = append(near, "syscall:"+call)
 		}
 	}
-	for _, call := range syscallNames() {
+	for _, call := range Syscalls() {
 		if call != name && len(name) > 2 && (strings.HasPrefix(call, name) || len(call) > 3 && strings.HasPrefix(name, call+"_")) && len(near) < 3 {
 			near = append(near, "syscall:"+call)
 		}
