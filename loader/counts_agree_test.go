@@ -24,7 +24,7 @@ var counted = []struct {
 	calls             uint64
 }{
 	{"__do_sys_getppid", "getppid 5000", 5000},
-	{"vfs_statx", "stat 700 /etc/passwd", 700},
+	{"do_dentry_open", "open 350 /etc/passwd", 701}, // of the overlay, and inside of that of the file below; once of /dev/null
 	{"do_nanosleep", "sleep 3 1000 4", 12},
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/trapline/trapline/internal/vm"
 	"github.com/trapline/trapline/loader/ebpf"
 	"github.com/trapline/trapline/probes"
 )
@@ -65,10 +66,15 @@ func TestBlockedCalls(t *testing.T) {
 				calls += threads * sleeps
 				r := readings(s)["do_nanosleep"]
 				t.Logf("%d threads: %d calls, %d…%d ns, %+v", threads, r.Stats.Count, r.Stats.Min, r.Stats.Max, r.Losses)
-				if r.Losses.Active+r.Losses.Unpaired > 0 {
+				// A return probe of the kernel has places for a few calls at once. What found none is missed, and said to be, but
+				// before Linux 6.7 the kernel does not tell: the thread seems to have ended in that call.
+				if series, _ := vm.InGuest(); series == "6.1" && m == ebpf.MechanismKprobe && threads > 8 {
+					r.Losses.Missed += r.Losses.Ended
+					r.Losses.Ended = 0
+				}
+				if r.Losses.Active+r.Losses.Ended+r.Losses.Unpaired > 0 {
 					t.Errorf("lost %+v", r.Losses)
 				}
-				// A return probe of the kernel has places for a few calls at once. What found none is missed, and said to be.
 				if r.Losses.Missed > 0 && (m == ebpf.MechanismFentry || m == ebpf.MechanismKprobe && threads == 8) {
 					t.Errorf("missed %d calls", r.Losses.Missed)
 				}

@@ -23,17 +23,20 @@ func (s *Session) Read(dst []Reading) []Reading {
 		if p.dropped {
 			continue
 		}
-		// The programs notice a lost return only when the same task calls again. The kernel counts it at once; older ones do not.
+		// The programs notice a lost return only when the same task calls again; if it ends instead, they can't tell that from a
+		// call that it ended in. The kernel counts lost returns (Linux 6.7).
 		unnoticed := p.kernelLost - min(p.kernelLost, s.rows.lost(int(p.index)))
 		for c := range int(s.opts.Contexts) {
 			st, l := s.rows.read(int(p.index), c)
 			if c == 0 {
 				l.Missed += p.kernelMissed
 			}
-			gone := min(unnoticed, l.Active)
-			l.Missed += gone
-			l.Active -= gone
-			unnoticed -= gone
+			for _, from := range []*uint64{&l.Ended, &l.Active} {
+				gone := min(unnoticed, *from)
+				*from -= gone
+				l.Missed += gone
+				unnoticed -= gone
+			}
 			if c > 0 && st.Count == 0 && l == (probes.Losses{}) {
 				continue
 			}
