@@ -186,6 +186,11 @@ func (s *Session) attachBy(ctx context.Context, m Mechanism, list []*Probe) map[
 	}
 	switch m {
 	case MechanismFentry:
+		var all []request
+		for _, p := range ready {
+			all = append(all, fentryPrograms(p)...)
+		}
+		s.objects.preload(all)
 		each(s.attachFentry)
 	case MechanismKprobeSession:
 		s.attachMulti(ctx, ready, out, true)

@@ -134,26 +134,17 @@ func chainAdd(chain *[4]uint32, id uint32) bool {
 
 // attachKernelProgram loads and attaches a program that names its own raw tracepoint, until the session ends.
 func (s *Session) attachKernelProgram(name string, consts constants) error {
-	l, err := s.kernelProgram(name, consts)
-	if err != nil {
-		return err
-	}
-	s.stack.pushLink(l.Close)
-	return nil
-}
-
-// kernelProgram does the same; the caller closes the link.
-func (s *Session) kernelProgram(name string, consts constants) (link.Link, error) {
 	prog, err := s.objects.load(name, variant{consts: consts})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer prog.Close() // the link holds it
 	l, err := link.AttachTracing(link.TracingOptions{Program: prog})
 	if err != nil {
-		return nil, fmt.Errorf("attach eBPF program %s: %w", name, err)
+		return fmt.Errorf("attach eBPF program %s: %w", name, err)
 	}
-	return l, nil
+	s.stack.pushLink(l.Close)
+	return nil
 }
 
 // attachTimekeeping watches the switches of tasks, if time on CPU is asked for.

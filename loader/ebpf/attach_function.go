@@ -17,19 +17,6 @@ import (
 // attachFentry gives one function a trampoline. The exit's program comes first: a call that is entered is then also seen
 // to return.
 func (s *Session) attachFentry(p *Probe) error {
-	type half struct {
-		name string
-		at   ebpf.AttachType
-	}
-	var halves []half
-	switch p.Kind {
-	case probes.KindLatency:
-		halves = []half{{"fexit_end", ebpf.AttachTraceFExit}, {"fentry_begin", ebpf.AttachTraceFEntry}}
-	case probes.KindReturn:
-		halves = []half{{"fexit_count", ebpf.AttachTraceFExit}}
-	default:
-		halves = []half{{"fentry_count", ebpf.AttachTraceFEntry}}
-	}
 	var links []link.Link
 	var entry *ebpf.Program
 	fail := func(err error) error {
@@ -38,12 +25,12 @@ func (s *Session) attachFentry(p *Probe) error {
 		}
 		return err
 	}
-	for _, h := range halves {
-		prog, err := s.objects.load(h.name, variant{attachType: h.at, attachTo: p.Symbol.Name, consts: alone(p)})
+	for _, r := range fentryPrograms(p) {
+		prog, err := s.objects.load(r.name, r.variant)
 		if err != nil {
 			return fail(explainFentry(err))
 		}
-		l, err := link.AttachTracing(link.TracingOptions{Program: prog, AttachType: h.at, Cookie: uint64(p.index)})
+		l, err := link.AttachTracing(link.TracingOptions{Program: prog, AttachType: r.attachType, Cookie: uint64(p.index)})
 		if err != nil {
 			prog.Close()
 			return fail(explainFentry(err))
@@ -57,6 +44,20 @@ func (s *Session) attachFentry(p *Probe) error {
 	}
 	p.missed = append(p.missed, programMisses(entry))
 	return nil
+}
+
+// fentryPrograms are the programs of one function's trampoline, in the order in which they are attached.
+func fentryPrograms(p *Probe) []request {
+	at := func(name string, typ ebpf.AttachType) request {
+		return request{name, variant{attachType: typ, attachTo: p.Symbol.Name, consts: alone(p)}}
+	}
+	switch p.Kind {
+	case probes.KindLatency:
+		return []request{at("fexit_end", ebpf.AttachTraceFExit), at("fentry_begin", ebpf.AttachTraceFEntry)}
+	case probes.KindReturn:
+		return []request{at("fexit_count", ebpf.AttachTraceFExit)}
+	}
+	return []request{at("fentry_count", ebpf.AttachTraceFEntry)}
 }
 
 // alone are the constants of a program that serves one probe, and so needs no cookie to know which.

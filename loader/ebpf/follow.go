@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"sync/atomic"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
@@ -52,11 +53,10 @@ func (s *Session) mark(tgid, tid, flags uint32) (int, error) {
 	page.MarkTgid, page.MarkTid, page.MarkFlags = tgid, tid, flags
 	atomic.StoreUint32(&page.Marked, 0)
 	lost := atomic.LoadUint32(&page.LostTasks)
-	prog, err := s.objects.load("mark_tasks", variant{})
+	prog, err := s.keep("mark_tasks")
 	if err != nil {
 		return 0, err
 	}
-	defer prog.Close()
 	it, err := link.AttachIter(link.IterOptions{Program: prog})
 	if err != nil {
 		return 0, fmt.Errorf("go through the tasks: %w", err)
@@ -74,6 +74,23 @@ func (s *Session) mark(tgid, tid, flags uint32) (int, error) {
 		return 0, fmt.Errorf("no memory to mark %d tasks", n)
 	}
 	return int(atomic.LoadUint32(&page.Marked)), nil
+}
+
+// keep loads a program that is needed again and again, once. The caller holds s.mu.
+func (s *Session) keep(name string) (*ebpf.Program, error) {
+	if p := s.kept[name]; p != nil {
+		return p, nil
+	}
+	p, err := s.objects.load(name, variant{})
+	if err != nil {
+		return nil, err
+	}
+	if s.kept == nil {
+		s.kept = map[string]*ebpf.Program{}
+	}
+	s.kept[name] = p
+	s.stack.push(p.Close)
+	return p, nil
 }
 
 // Launch starts a command that is traced from its execve on, which is the first system call that counts. The caller waits
@@ -98,9 +115,13 @@ func (s *Session) launch(cmd *exec.Cmd) error {
 	if _, err := s.mark(0, uint32(unix.Gettid()), taskLauncher); err != nil {
 		return fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
-	l, err := s.kernelProgram("follow_exec", nil)
+	prog, err := s.keep("follow_exec")
 	if err != nil {
 		return fmt.Errorf("start %s: %w", cmd.Path, err)
+	}
+	l, err := link.AttachTracing(link.TracingOptions{Program: prog})
+	if err != nil {
+		return fmt.Errorf("start %s: see its execve: %w", cmd.Path, err)
 	}
 	defer l.Close()
 	return cmd.Start() // comes back when the execve is done

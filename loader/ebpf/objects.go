@@ -31,8 +31,9 @@ type constants map[string]any
 
 // objects are the maps of a session, and what its programs are loaded from.
 type objects struct {
-	spec *ebpf.CollectionSpec
-	maps map[string]*ebpf.Map
+	spec  *ebpf.CollectionSpec
+	maps  map[string]*ebpf.Map
+	ready map[string]*ebpf.Program // loaded, and not asked for yet; by request.key
 }
 
 // sizes is how many entries the maps of a session have.
@@ -46,7 +47,7 @@ func newObjects(consts constants, sz sizes) (_ *objects, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the built-in eBPF programs: %w", err)
 	}
-	o := &objects{spec: spec, maps: map[string]*ebpf.Map{}}
+	o := &objects{spec: spec, maps: map[string]*ebpf.Map{}, ready: map[string]*ebpf.Program{}}
 	defer func() {
 		if err != nil {
 			o.Close()
@@ -107,31 +108,92 @@ type variant struct {
 	consts     constants // beyond the session's
 }
 
+// A request is for one program.
+type request struct {
+	name string
+	variant
+}
+
+// key tells requests apart.
+func (r request) key() string { return fmt.Sprint(r) } // maps are printed in the order of their keys
+
+// preload loads programs that will be asked for soon. The library reads the kernel's types, some 10 ms, for each program that is
+// loaded by itself, and once for many that are loaded together. If one of them can't be loaded none is: then each load says
+// for itself what is wrong.
+func (o *objects) preload(requests []request) {
+	if len(requests) < 2 {
+		return
+	}
+	together := &ebpf.CollectionSpec{
+		Maps: map[string]*ebpf.MapSpec{}, Programs: map[string]*ebpf.ProgramSpec{}, Types: o.spec.Types, ByteOrder: o.spec.ByteOrder,
+	}
+	for _, r := range requests {
+		p, constMap, err := o.specOf(r)
+		if err != nil {
+			return
+		}
+		if constMap != nil {
+			defer constMap.Close() // the program holds it
+		}
+		together.Programs[r.key()] = p
+	}
+	loaded, err := ebpf.NewCollection(together)
+	if err != nil {
+		return
+	}
+	defer loaded.Close()
+	for _, r := range requests {
+		if p := loaded.DetachProgram(r.key()); p != nil {
+			o.ready[r.key()] = p
+		}
+	}
+}
+
 // load loads one of the programs. The caller closes it.
 func (o *objects) load(name string, v variant) (*ebpf.Program, error) {
-	p := o.spec.Programs[name]
+	r := request{name, v}
+	if p := o.ready[r.key()]; p != nil {
+		delete(o.ready, r.key())
+		return p, nil
+	}
+	p, constMap, err := o.specOf(r)
+	if err != nil {
+		return nil, err
+	}
+	if constMap != nil {
+		defer constMap.Close()
+	}
+	prog, err := ebpf.NewProgram(p)
+	if err != nil {
+		return nil, fmt.Errorf("load eBPF program %s: %w", name, err)
+	}
+	return prog, nil
+}
+
+// specOf gives what is to be loaded, bound to the session's maps, and the map of the program's own constants if it has such,
+// which the caller closes when the program is loaded.
+func (o *objects) specOf(r request) (_ *ebpf.ProgramSpec, own *ebpf.Map, err error) {
+	p := o.spec.Programs[r.name]
 	if p == nil {
-		return nil, fmt.Errorf("there is no eBPF program %s", name)
+		return nil, nil, fmt.Errorf("there is no eBPF program %s", r.name)
 	}
 	p = p.Copy()
-	if v.attachType != ebpf.AttachNone {
-		p.AttachType = v.attachType
+	if r.attachType != ebpf.AttachNone {
+		p.AttachType = r.attachType
 	}
-	if v.attachTo != "" {
-		p.AttachTo = v.attachTo
+	if r.attachTo != "" {
+		p.AttachTo = r.attachTo
 	}
 	constMap := o.maps[mapConstants]
-	if len(v.consts) > 0 {
-		own := o.spec.Copy()
-		if err := setConstants(own, v.consts); err != nil {
-			return nil, err
+	if len(r.consts) > 0 {
+		spec := o.spec.Copy()
+		if err := setConstants(spec, r.consts); err != nil {
+			return nil, nil, err
 		}
-		m, err := ebpf.NewMap(constantsMap(own))
-		if err != nil {
-			return nil, fmt.Errorf("make the constants of eBPF program %s: %w", name, err)
+		if own, err = ebpf.NewMap(constantsMap(spec)); err != nil {
+			return nil, nil, fmt.Errorf("make the constants of eBPF program %s: %w", r.name, err)
 		}
-		defer m.Close() // the program holds it
-		constMap = m
+		constMap = own
 	}
 	for i := range p.Instructions {
 		ins := &p.Instructions[i]
@@ -143,22 +205,33 @@ func (o *objects) load(name string, v variant) (*ebpf.Program, error) {
 			m = constMap
 		}
 		if m == nil {
-			return nil, fmt.Errorf("eBPF program %s uses a map %s, which is not there", name, ins.Reference())
+			err = fmt.Errorf("eBPF program %s uses a map %s, which is not there", r.name, ins.Reference())
+		} else if err = ins.AssociateMap(m); err != nil {
+			err = fmt.Errorf("eBPF program %s, map %s: %w", r.name, ins.Reference(), err)
 		}
-		if err := ins.AssociateMap(m); err != nil {
-			return nil, fmt.Errorf("eBPF program %s, map %s: %w", name, ins.Reference(), err)
+		if err != nil {
+			if own != nil {
+				own.Close()
+			}
+			return nil, nil, err
 		}
 	}
-	prog, err := ebpf.NewProgram(p)
-	if err != nil {
-		return nil, fmt.Errorf("load eBPF program %s: %w", name, err)
+	return p, own, nil
+}
+
+// dropReady closes what was preloaded and not asked for.
+func (o *objects) dropReady() error {
+	var errs []error
+	for key, p := range o.ready {
+		errs = append(errs, p.Close())
+		delete(o.ready, key)
 	}
-	return prog, nil
+	return errors.Join(errs...)
 }
 
 // Close gives the maps back.
 func (o *objects) Close() error {
-	var errs []error
+	errs := []error{o.dropReady()}
 	for _, m := range o.maps {
 		errs = append(errs, m.Close())
 	}

@@ -63,6 +63,7 @@ type Session struct {
 	warnings     []error
 	sharedMissed uint64
 	sharedAmong  int
+	kept         map[string]*ebpf.Program
 	detached     bool
 	closed       bool
 }
@@ -106,6 +107,7 @@ func (s *Session) open(ctx context.Context, specs []*probes.Spec, opts *Options)
 	if err := s.makeObjects(); err != nil {
 		return err
 	}
+	s.objects.preload(s.sharedPrograms())
 	if err := s.attach(ctx); err != nil {
 		return err
 	}
@@ -116,6 +118,26 @@ func (s *Session) open(ctx context.Context, specs []*probes.Spec, opts *Options)
 		return err
 	}
 	return nil
+}
+
+// sharedPrograms are those that serve the session as a whole.
+func (s *Session) sharedPrograms() (list []request) {
+	add := func(yes bool, name string, consts constants) {
+		if yes {
+			list = append(list, request{name, variant{consts: consts}})
+		}
+	}
+	any := func(f func(*Probe) bool) bool { return slices.ContainsFunc(s.all, f) }
+	calls := any(func(p *Probe) bool { return p.Spec.Provider == probes.ProviderSyscall })
+	returns := any(func(p *Probe) bool { return p.Spec.Provider == probes.ProviderSyscall && p.Kind != probes.KindEntry })
+	add(calls, "syscall_enter", constants{"syscall_returns": flag(returns)})
+	add(returns, "syscall_exit", nil)
+	add(any((*Probe).HasLatency), "task_ends", nil)
+	add(s.opts.Filter, "follow_fork", nil)
+	add(s.opts.Filter, "mark_tasks", nil)
+	add(s.opts.Filter, "follow_exec", nil)
+	add(s.opts.CPUTime, "switch_cpu", nil)
+	return list
 }
 
 // resolve makes the list of places.
