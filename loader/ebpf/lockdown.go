@@ -3,20 +3,20 @@
 package ebpf
 
 import (
-	"os"
-	"strings"
 	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
+
+	"github.com/trapline/trapline/loader/internal/perfevent"
 )
 
 // lockedDown says whether the kernel is locked down against its own root (kernel_lockdown(7), confidentiality): then it has
 // no kprobes and lets no program read its memory. securityfs tells; where that is not mounted, a program that is refused
 // while a simpler one of its kind loads.
 var lockedDown = sync.OnceValue(func() bool {
-	if text, err := os.ReadFile("/sys/kernel/security/lockdown"); err == nil {
-		return strings.Contains(string(text), "[confidentiality]")
+	if locked, known := perfevent.LockedDown(); known {
+		return locked
 	}
 	return loadKprobe(nil) == nil && !kernelReadable()
 })
