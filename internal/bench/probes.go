@@ -33,10 +33,10 @@ type probesCase struct {
 }
 
 func probesCases() []probesCase {
-	all := []probesCase{costCase("probes-here", "this machine", "", false)}
+	all := []probesCase{costCase("probes-here", "this machine", "", false), tablesCase(), eventsCase()}
 	for _, series := range vm.DebianSeries() {
 		all = append(all, costCase("probes-"+series, "a guest, Linux "+series, series, false),
-			costCase("probes-"+series+"-insns", "a guest, Linux "+series, series, true))
+			costCase("probes-"+series+"-insns", "a guest, Linux "+series, series, true), attachCase(series))
 	}
 	return all
 }

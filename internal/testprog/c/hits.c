@@ -5,6 +5,7 @@
 // them on a processor, go to descriptor 3. At the start "ready" goes there. The end of descriptor 4 ends the program.
 //
 //	getppid N		N system calls
+//	paced N RATE		N system calls getppid, so many a second: the pauses between are no system calls
 //	write N			N writes of one byte to /dev/null
 //	stat N PATH		N newfstatat
 //	open N PATH		N openat, each with its close
@@ -12,7 +13,7 @@
 //	recurse N DEPTH		N calls of recurse(), which calls itself until it is DEPTH deep
 //	sleep N NS THREADS	N sleeps in each of so many threads at once
 //
-// hits [CPU] runs on that processor alone.
+// hits CPU runs on that processor alone. hits CPU COMMAND… does that one command, and prints how long it took.
 //
 // flags: -O2 -static -pthread
 #include <errno.h>
@@ -92,6 +93,17 @@ static void sleep_in_threads(long n, long ns, long threads)
 	free(all);
 }
 
+static void call_paced(long n, long rate)
+{
+	unsigned long long start = now(CLOCK_MONOTONIC);
+
+	for (long i = 0; i < n; i++) {
+		while (now(CLOCK_MONOTONIC) - start < i * 1000000000ull / rate)
+			;
+		syscall(SYS_getppid);
+	}
+}
+
 static void run(const char *line, int null)
 {
 	char what[32], path[256] = "";
@@ -102,6 +114,8 @@ static void run(const char *line, int null)
 	if (!strcmp(what, "getppid")) {
 		for (long i = 0; i < n; i++)
 			syscall(SYS_getppid);
+	} else if (!strcmp(what, "paced") && sscanf(line, "%*s %*d %ld", &a) == 1 && a > 0) {
+		call_paced(n, a);
 	} else if (!strcmp(what, "write")) {
 		for (long i = 0; i < n; i++)
 			if (write(null, "x", 1) != 1)
@@ -130,14 +144,24 @@ static void run(const char *line, int null)
 	}
 }
 
+static void measure(const char *line, int null, int answers)
+{
+	unsigned long long cpu = now(CLOCK_PROCESS_CPUTIME_ID), start = now(CLOCK_MONOTONIC);
+
+	run(line, null);
+	start = now(CLOCK_MONOTONIC) - start;
+	cpu = now(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+	dprintf(answers, "%llu %llu\n", start, cpu);
+}
+
 int main(int argc, char **argv)
 {
 	int null = open("/dev/null", O_WRONLY);
-	FILE *commands = fdopen(4, "r");
-	char line[512];
+	char line[512] = "";
+	FILE *commands;
 
-	if (null < 0 || !commands)
-		fail("setup");
+	if (null < 0)
+		fail("/dev/null");
 	if (argc > 1) {
 		cpu_set_t one;
 
@@ -146,14 +170,19 @@ int main(int argc, char **argv)
 		if (sched_setaffinity(0, sizeof(one), &one))
 			fail("sched_setaffinity");
 	}
-	dprintf(3, "ready\n");
-	while (fgets(line, sizeof(line), commands)) {
-		unsigned long long cpu = now(CLOCK_PROCESS_CPUTIME_ID), start = now(CLOCK_MONOTONIC);
-
-		run(line, null);
-		start = now(CLOCK_MONOTONIC) - start;
-		cpu = now(CLOCK_PROCESS_CPUTIME_ID) - cpu;
-		dprintf(3, "%llu %llu\n", start, cpu);
+	if (argc > 2) {
+		for (int i = 2; i < argc; i++) {
+			strncat(line, argv[i], sizeof(line) - strlen(line) - 2);
+			strcat(line, " ");
+		}
+		measure(line, null, 1);
+		return 0;
 	}
+	commands = fdopen(4, "r");
+	if (!commands)
+		fail("descriptor 4");
+	dprintf(3, "ready\n");
+	while (fgets(line, sizeof(line), commands))
+		measure(line, null, 3);
 	return 0;
 }
