@@ -158,7 +158,7 @@ func (t *tracer) run(command []string) (status int, err error) {
 		t.startEvents()
 	} else if t.live(len(command) > 0) {
 		t.screen = openScreen(t.out.file, len(command) == 0)
-		defer t.screen.close()
+		defer t.screen.close() // also if something panics
 	}
 	t.session.Enable()
 	if len(command) > 0 {
@@ -169,8 +169,12 @@ func (t *tracer) run(command []string) (status int, err error) {
 	if err == nil {
 		err = t.loop()
 	}
-	// Events may still be dropped until the ring is empty, so the last table is read behind them.
 	t.over = time.Now()
+	t.screen.close()
+	if t.tasks.cmd == nil {
+		signal.Stop(t.signals) // nothing is waited for: a second signal ends the program at once
+	}
+	// Events may still be dropped until the ring is empty, so the last table is read behind them.
 	detachErr := t.session.Detach()
 	eventsErr := t.events.finish()
 	t.tasks.wait(t.signals)
@@ -194,6 +198,11 @@ func (t *tracer) loop() error {
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
+	if t.screen != nil {
+		if err := t.tick(); err != nil { // so that there is something to see at once
+			return err
+		}
+	}
 	for {
 		var err error
 		select {

@@ -34,6 +34,7 @@ type screen struct {
 	keys   chan byte      // nil if no keys are read
 	input  int            // the terminal that keys come from
 	before *unix.Termios  // its modes, to be restored; nil if they were not changed
+	closed bool
 }
 
 // openScreen begins a screen. keys says whether keys may be read: not if standard input is someone else's.
@@ -135,14 +136,15 @@ func (s *screen) clear(width int) error {
 	return err
 }
 
-// close gives the terminal back as it was.
+// close gives the terminal back as it was; the last frame stays until clear. It may be called again.
 func (s *screen) close() {
-	if s == nil {
+	if s == nil || s.closed {
 		return
 	}
+	s.closed = true
 	signal.Stop(s.size)
 	if s.before != nil {
-		_ = unix.IoctlSetTermios(s.input, unix.TCSETS, s.before)
+		_ = unix.IoctlSetTermios(s.input, unix.TCSETS, s.before) // there is nothing else to do about it
 	}
 	s.out.WriteString(showCursor)
 }
