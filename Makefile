@@ -4,7 +4,7 @@
 # make test     every test (root; installs the Debian packages that the tests drive)
 # make quick    the short ones, below two minutes
 # make bench    side by side with CRIU 4.1; BENCH=1MiB,threads RUNS=5 WRITE=1 (writes docs/benchmarks.md)
-# make lint     go vet, staticcheck, gofumpt
+# make lint     go vet, staticcheck, gofumpt, clang-format
 # make build    bin/trapline
 # make cross    does every package compile for every architecture
 # make guest    run CMD as root in a QEMU guest with Debian's kernel: make guest KERNEL=6.12 CMD='uname -a'
@@ -61,6 +61,7 @@ staticcheck:
 format:
 	@unformatted=$$($(GO) tool gofumpt -l .); if [ -n "$$unformatted" ]; then \
 		echo "not gofumpt-clean:"; echo "$$unformatted"; exit 1; fi
+	clang-format --dry-run -Werror bpf/*.h bpf/*.c
 
 cross:
 	GOOS=linux GOARCH=amd64 $(GO) build ./...

@@ -47,7 +47,7 @@ int task_ends(__u64 *ctx)
 		f = frame_at(t, i);
 		r = row_of(f->probe, f->context);
 		if (r)
-			r->ended++;
+			ADD_SELDOM(r->ended, 1);
 	}
 	t->depth = 0;
 	return 0;

@@ -51,12 +51,44 @@ inline_always struct row *row_of(__u32 probe, __u32 context)
 	return bpf_map_lookup_elem(&rows, &i);
 }
 
+/*
+ * Rows belong to one CPU, but a program can be interrupted between reading and writing a sum: by a probe in an interrupt, or by
+ * another task where the program may be preempted. The kernel keeps most programs from running inside themselves, and then a plain
+ * addition does. What happens seldom is always atomic.
+ */
+#define ADD(field, n)                                        \
+	do {                                                 \
+		if (preemptible)                             \
+			__sync_fetch_and_add(&(field), (n)); \
+		else                                         \
+			(field) += (n);                      \
+	} while (0)
+
+#define ADD_SELDOM(field, n) __sync_fetch_and_add(&(field), (n))
+
+#define RAISE_TRIES 8
+
+inline_always void raise_to(__u64 *field, __u64 v)
+{
+	if (!preemptible) {
+		if (v > *field)
+			*field = v;
+		return;
+	}
+	for (int i = 0; i < RAISE_TRIES; i++) {
+		__u64 old = *(volatile __u64 *)field;
+
+		if (v <= old || __sync_val_compare_and_swap(field, old, v) == old)
+			return;
+	}
+}
+
 inline_always void count_missed(__u32 probe, __u32 context)
 {
 	struct row *r = row_of(probe, context);
 
 	if (r)
-		r->missed++;
+		ADD_SELDOM(r->missed, 1);
 }
 
 /* The state of the current task. With a filter there is none for tasks outside of it. */
@@ -112,7 +144,7 @@ inline_always void count_hit(__u32 probe, __u32 context)
 	struct row *r = row_of(probe, context);
 
 	if (r)
-		r->hist[0]++;
+		ADD(r->hist[0], 1);
 }
 
 /* Which of the task's saved values the next call will own. Not its depth: a frame below may have come down from there. */
@@ -166,7 +198,7 @@ __attribute__((noinline)) int drop_stale(struct task *t, __u32 probe, __u64 key)
 		f = frame_at(t, at);
 		r = row_of(f->probe, f->context);
 		if (r)
-			r->lost++;
+			ADD_SELDOM(r->lost, 1);
 	}
 	t->depth = d;
 	return 0;
@@ -175,7 +207,7 @@ __attribute__((noinline)) int drop_stale(struct task *t, __u32 probe, __u64 key)
 /* A call begins. Gives the depth that it has, from 1, or 0 if there is no place for it: then its return is not counted either. */
 inline_always __u32 enter(struct task *t, __u32 probe, __u32 context, __u64 key)
 {
-	__u32 d = t->depth;
+	__u32 d = t->depth, slot;
 	struct frame *f;
 	struct row *r = row_of(probe, context);
 
@@ -186,18 +218,21 @@ inline_always __u32 enter(struct task *t, __u32 probe, __u32 context, __u64 key)
 		d = t->depth;
 	}
 	if (d >= DEPTH) {
-		r->missed++;
+		ADD_SELDOM(r->missed, 1);
+		t->over++;
 		return 0;
 	}
-	r->started++;
+	ADD(r->started, 1);
+	slot = next_slot(t);
+	/* Taken before it is filled: a probe in an interrupt takes the next one. */
+	*(volatile __u32 *)&t->depth = d + 1;
 	f = frame_at(t, d);
-	f->slot = next_slot(t);
+	f->slot = slot;
 	f->key = key;
 	f->off_cpu = t->off_cpu;
 	f->probe = probe;
 	f->context = context;
 	f->nested = 0;
-	t->depth = d + 1;
 	/* Last, so that the least of our own time is measured. */
 	f->start = bpf_ktime_get_ns();
 	return d + 1;
@@ -231,7 +266,7 @@ __attribute__((noinline)) int raise_frame(struct task *t, __u32 d)
 		}
 		r = row_of(f->probe, f->context);
 		if (r)
-			r->lost++;
+			ADD_SELDOM(r->lost, 1);
 	}
 	*frame_at(t, to) = own;
 	t->depth = to + 1;
@@ -246,19 +281,18 @@ inline_always void count_call(struct task *t, struct frame *f, __u64 now, int fa
 
 	if (!r)
 		return;
-	r->total += ns;
-	if (~ns > r->inverse_min)
-		r->inverse_min = ~ns;
-	if (ns > r->max)
-		r->max = ns;
+	ADD(r->total, ns);
+	raise_to(&r->inverse_min, ~ns);
+	raise_to(&r->max, ns);
 	if (timing_cpu) {
 		__u64 off = t->off_cpu - f->off_cpu;
 
-		r->cpu += off < ns ? ns - off : 0;
+		ADD(r->cpu, off < ns ? ns - off : 0);
 	}
-	r->nested += f->nested;
-	r->errors += failed;
-	r->hist[bucket(ns)]++;
+	ADD(r->nested, f->nested);
+	if (failed)
+		ADD(r->errors, 1);
+	ADD(r->hist[bucket(ns)], 1);
 }
 
 #endif

@@ -41,7 +41,6 @@ struct bpf_iter_meta {
 	struct seq_file *seq;
 };
 
-
 struct bpf_iter__task {
 	struct bpf_iter_meta *meta;
 	struct task_struct *task;
@@ -56,6 +55,7 @@ const volatile __u32 contexts = 1;
 const volatile __u32 filtering = 0; /* only tasks marked TASK_TRACED */
 const volatile __u32 timing_cpu = 0; /* time on CPU beside wall time */
 const volatile __u32 pairing_used = 0; /* some probe pairs entry and return */
+const volatile __u32 preemptible = 0; /* this program can be interrupted by itself: its sums are atomic */
 const volatile __u32 recipes_used = 0; /* some probe has a recipe */
 const volatile __u32 events_used = 0; /* some probe sends events */
 const volatile __u32 kernel_readable = 0; /* bpf_probe_read_kernel is allowed */

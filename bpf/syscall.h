@@ -77,7 +77,7 @@ inline_always void unpaired_call(__u32 nr, __s64 retval)
 			continue;
 		r = row_of(p->latency[i] - 1, current_context());
 		if (r)
-			r->unpaired++;
+			ADD_SELDOM(r->unpaired, 1);
 	}
 }
 

@@ -234,6 +234,10 @@ inline_always int end(void *ctx, __u32 probe, enum source from, __u64 key, __u64
 		if (f->probe != probe || f->key != key)
 			d = find_frame(t, probe, key);
 	}
+	if (t && d < 0 && t->over) {
+		t->over--; /* it found no frame when it began, and was counted as missed then */
+		return 0;
+	}
 	if (!t || d < 0) {
 		/* With a predicate most calls have no frame; without one, the call is older than the probe. */
 		struct row *row = row_of(probe, current_context());
@@ -241,27 +245,28 @@ inline_always int end(void *ctx, __u32 probe, enum source from, __u64 key, __u64
 		if (recipes_used)
 			r = bpf_map_lookup_elem(&recipes, &probe);
 		if (row && !(r && r->tests) && (!filtering || (t && t->flags & TASK_TRACED)))
-			row->unpaired++;
+			ADD_SELDOM(row->unpaired, 1);
 		return 0;
 	}
 	if (t->depth != d + 1)
 		d = raise_frame(t, d);
 	f = frame_at(t, d);
-	t->depth = d;
+	t->over = 0; /* all that began inside has ended */
 	nested = f->nested + 1;
-	add_nested(t, nested);
-	if (recipes_used) {
+	if (recipes_used)
 		r = bpf_map_lookup_elem(&recipes, &probe);
-		if (r && (r->return_tests || r->flags & RECIPE_EVENT) && !end_values(ctx, t, r, f, from, retval, now - f->start)) {
-			/* It was entered, and does not count: as if it had not been. */
-			struct row *row = row_of(probe, f->context);
+	if (r && (r->return_tests || r->flags & RECIPE_EVENT) && !end_values(ctx, t, r, f, from, retval, now - f->start)) {
+		/* It was entered, and does not count: as if it had not been. */
+		struct row *row = row_of(probe, f->context);
 
-			if (row)
-				row->started--;
-			return 0;
-		}
+		if (row)
+			ADD_SELDOM(row->started, -1);
+	} else {
+		count_call(t, f, now, is_error);
 	}
-	count_call(t, f, now, is_error);
+	/* Given back when it is read: a probe in an interrupt takes the next free one. */
+	*(volatile __u32 *)&t->depth = d;
+	add_nested(t, nested);
 	return 0;
 }
 

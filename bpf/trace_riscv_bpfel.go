@@ -180,7 +180,7 @@ type TraceTask struct {
 	Flags       uint32
 	Depth       uint32
 	Syscall     uint32
-	Pad         uint32
+	Over        uint32
 	OffCpu      uint64
 	SwitchedOut uint64
 	Frame       [32]struct {
@@ -267,6 +267,7 @@ const (
 	TraceVarHalfHere            = "half_here"
 	TraceVarKernelReadable      = "kernel_readable"
 	TraceVarPairingUsed         = "pairing_used"
+	TraceVarPreemptible         = "preemptible"
 	TraceVarProbeHere           = "probe_here"
 	TraceVarProbes              = "probes"
 	TraceVarRecipesUsed         = "recipes_used"
@@ -377,6 +378,7 @@ type TraceVariableSpecs struct {
 	HalfHere       *ebpf.VariableSpec `ebpf:"half_here"`
 	KernelReadable *ebpf.VariableSpec `ebpf:"kernel_readable"`
 	PairingUsed    *ebpf.VariableSpec `ebpf:"pairing_used"`
+	Preemptible    *ebpf.VariableSpec `ebpf:"preemptible"`
 	ProbeHere      *ebpf.VariableSpec `ebpf:"probe_here"`
 	Probes         *ebpf.VariableSpec `ebpf:"probes"`
 	RecipesUsed    *ebpf.VariableSpec `ebpf:"recipes_used"`
@@ -453,6 +455,7 @@ type TraceVariables struct {
 	HalfHere       *ebpf.Variable `ebpf:"half_here"`
 	KernelReadable *ebpf.Variable `ebpf:"kernel_readable"`
 	PairingUsed    *ebpf.Variable `ebpf:"pairing_used"`
+	Preemptible    *ebpf.Variable `ebpf:"preemptible"`
 	ProbeHere      *ebpf.Variable `ebpf:"probe_here"`
 	Probes         *ebpf.Variable `ebpf:"probes"`
 	RecipesUsed    *ebpf.Variable `ebpf:"recipes_used"`

@@ -380,7 +380,7 @@ inline_always void send(void *ctx, struct scratch *s, __u32 probe, __u32 context
 		return;
 	row = row_of(probe, context);
 	if (row)
-		row->dropped++;
+		ADD_SELDOM(row->dropped, 1);
 }
 
 #endif

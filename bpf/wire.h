@@ -166,7 +166,7 @@ struct task {
 	__u32 flags;
 	__u32 depth;
 	__u32 syscall; /* number + 1 of the probed system call that it is in */
-	__u32 pad;
+	__u32 over; /* calls that began when there was no frame left, and have not returned */
 	__u64 off_cpu; /* ns, of all times so far */
 	__u64 switched_out; /* when; 0 on a CPU */
 	struct frame frame[DEPTH];

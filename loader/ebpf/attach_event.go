@@ -69,7 +69,7 @@ func (s *Session) attachRawTracepoint(p *Probe) error {
 	if err != nil {
 		return err
 	}
-	prog, err := s.objects.load("raw_tracepoint_count", variant{attachTo: p.Event, consts: constants{"words_here": uint32(words), "probe_here": p.index + 1}})
+	prog, err := s.objects.load("raw_tracepoint_count", variant{attachTo: p.Event, consts: constants{"words_here": uint32(words), "probe_here": p.index + 1, "preemptible": uint32(1)}})
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,10 @@ import (
 	"github.com/trapline/trapline/probes"
 )
 
+// preemptible are the constants of programs that the kernel lets run inside themselves: those of uprobes, which one task can
+// hit while another on the same CPU was preempted in one.
+var preemptible = constants{"preemptible": uint32(1)}
+
 // attachUprobesMulti places the probes of one file through one link (two for latencies); Linux 6.6.
 func (s *Session) attachUprobesMulti(list []*Probe, out map[*Probe]error) {
 	type key struct {
@@ -41,7 +45,7 @@ func (s *Session) attachUprobeGroup(path string, kind probes.Kind, group []*Prob
 	var links []link.Link
 	for _, h := range halves(kind) {
 		var l link.Link
-		prog, err := s.objects.load(h.program, variant{attachType: ebpf.AttachTraceUprobeMulti})
+		prog, err := s.objects.load(h.program, variant{attachType: ebpf.AttachTraceUprobeMulti, consts: preemptible})
 		if err == nil {
 			attach := exe.UprobeMulti
 			if h.ret {
@@ -73,7 +77,7 @@ func (s *Session) attachUprobe(p *Probe) error {
 	var links []link.Link
 	for _, h := range halves(p.Kind) {
 		var l link.Link
-		prog, err := s.objects.load(h.program, variant{})
+		prog, err := s.objects.load(h.program, variant{consts: preemptible})
 		if err == nil {
 			attach := exe.Uprobe
 			if h.ret {
