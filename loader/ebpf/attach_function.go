@@ -147,23 +147,13 @@ func halves(k probes.Kind) []half {
 }
 
 func (s *Session) attachKprobe(p *Probe, program func(string) (*ebpf.Program, error)) error {
-	if p.Symbol.Address == 0 {
-		symbols, err := s.kernel.Symbols()
-		if err == nil {
-			err = symbols.Restricted()
-		}
-		return err
-	}
 	var links []link.Link
 	for _, h := range halves(p.Kind) {
 		prog, err := program(h.program)
 		if err == nil {
-			var fd int
-			if fd, err = perfKprobe(p.Address(), h.ret); err == nil {
-				var l link.Link
-				if l, err = linkPerf(fd, prog, uint64(p.index)); err == nil {
-					links = append(links, l)
-				}
+			var l link.Link
+			if l, err = s.linkKprobe(p, prog, h.ret); err == nil {
+				links = append(links, l)
 			}
 		}
 		if err != nil {
@@ -182,6 +172,39 @@ func (s *Session) attachKprobe(p *Probe, program func(string) (*ebpf.Program, er
 		}
 	}
 	return nil
+}
+
+// linkKprobe places one kprobe by its address; if the kernel hides addresses, by its name, which must then be the only one of
+// its kind.
+func (s *Session) linkKprobe(p *Probe, prog *ebpf.Program, ret bool) (link.Link, error) {
+	if p.Symbol.Address != 0 {
+		fd, err := perfKprobe(p.Address(), ret)
+		if err != nil {
+			return nil, err
+		}
+		return linkPerf(fd, prog, uint64(p.index))
+	}
+	if p.Ambiguous {
+		return nil, s.hidden()
+	}
+	attach := link.Kprobe
+	if ret {
+		attach = link.Kretprobe
+	}
+	l, err := attach(p.Symbol.Name, prog, &link.KprobeOptions{Cookie: uint64(p.index), Offset: p.Spec.Offset})
+	if err != nil {
+		return nil, fmt.Errorf("kprobe: %w", err)
+	}
+	return l, nil
+}
+
+// hidden says why addresses are not known.
+func (s *Session) hidden() error {
+	symbols, err := s.kernel.Symbols()
+	if err != nil {
+		return err
+	}
+	return symbols.Restricted()
 }
 
 // attachMulti places many probes through one link (two without sessions), in one system call.
@@ -209,10 +232,14 @@ func (s *Session) attachMulti(ctx context.Context, list []*Probe, out map[*Probe
 
 // layers divides probes so that no address is twice in one: a link finds what a hit belongs to by its address.
 func layers(group []*Probe) (list [][]*Probe) {
-	taken := map[uint64]int{}
+	taken := map[string]int{}
 	for _, p := range group {
-		n := taken[p.Symbol.Address]
-		taken[p.Symbol.Address]++
+		place := p.Symbol.String()
+		if p.Symbol.Address != 0 {
+			place = fmt.Sprint(p.Symbol.Address)
+		}
+		n := taken[place]
+		taken[place]++
 		if n == len(list) {
 			list = append(list, nil)
 		}
@@ -269,16 +296,20 @@ func (m *multi) place(group []*Probe) {
 
 // link attaches a group or nothing of it.
 func (m *multi) link(group []*Probe) error {
-	addresses, cookies := make([]uintptr, len(group)), make([]uint64, len(group))
-	for i, p := range group {
-		if p.Symbol.Address == 0 {
-			return probes.ErrRestricted
+	opts := link.KprobeMultiOptions{Session: m.session}
+	for _, p := range group {
+		opts.Cookies = append(opts.Cookies, uint64(p.index))
+		switch {
+		case p.Symbol.Address != 0:
+			opts.Addresses = append(opts.Addresses, uintptr(p.Symbol.Address))
+		case p.Ambiguous:
+			return m.s.hidden()
+		default:
+			opts.Symbols = append(opts.Symbols, p.Symbol.Name)
 		}
-		addresses[i], cookies[i] = uintptr(p.Symbol.Address), uint64(p.index)
 	}
 	var links []link.Link
 	for i, h := range m.halves {
-		opts := link.KprobeMultiOptions{Addresses: addresses, Cookies: cookies, Session: m.session}
 		attach := link.KprobeMulti
 		if h.ret {
 			attach = link.KretprobeMulti

@@ -224,3 +224,35 @@ func TestFunctionRefused(t *testing.T) {
 		}
 	}
 }
+
+// Where the kernel hides addresses, what goes by name still works, and the rest says why not. This changes a setting of the whole
+// machine, so it is for guests.
+func TestHiddenAddresses(t *testing.T) {
+	if _, guest := os.LookupEnv("TRAPLINE_GUEST"); !guest {
+		t.Skip("runs in a guest: it hides the addresses of the machine's kernel for a moment")
+	}
+	const setting = "/proc/sys/kernel/kptr_restrict"
+	old, err := os.ReadFile(setting)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(setting, []byte("2"), 0); err != nil {
+		t.Fatal(err)
+	}
+	defer os.WriteFile(setting, old, 0)
+	list := []string{"vfs_write", "kprobe:vfs_read"}
+	s := open(t, Options{}, list...)
+	got := trace(t, s, bytesOneByOne("10")...)
+	for _, text := range list {
+		if n := got[text].Stats.Count; n < 10 {
+			t.Errorf("%s by %s: %d hits, want 10 and more", text, got[text].Probe.Mechanism, n)
+		}
+	}
+	glob := open(t, Options{}, "vfs_w*")
+	if n := trace(t, glob, bytesOneByOne("10")...)["vfs_w*"]; len(glob.Probes()) < 2 {
+		t.Errorf("vfs_w*: %d probes, %+v", len(glob.Probes()), n.Stats.Count)
+	}
+	if _, err := Open(t.Context(), parse(t, "vfs_write x=@jiffies"), nil); err == nil || !strings.Contains(err.Error(), "kptr_restrict") {
+		t.Errorf("a value at a hidden address: %v; want kptr_restrict in it", err)
+	}
+}
