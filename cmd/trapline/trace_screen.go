@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -20,6 +19,7 @@ import (
 // Control sequences (ECMA-48; the cursor's are DEC's).
 const (
 	hideCursor = "\x1b[?25l"
+	home       = "\x1b[H"
 	showCursor = "\x1b[?25h"
 	eraseLine  = "\x1b[K" // from the cursor on
 	eraseBelow = "\x1b[J"
@@ -30,6 +30,7 @@ const (
 type screen struct {
 	out    *os.File
 	frame  []string       // lines of the last frame; the cursor stands behind them
+	width  int            // of the terminal then
 	size   chan os.Signal // SIGWINCH, and SIGCONT: the terminal may look different
 	keys   chan byte      // nil if no keys are read
 	input  int            // the terminal that keys come from
@@ -111,16 +112,19 @@ func (s *screen) draw(text string, width, height int) error {
 	return err
 }
 
-// up moves the cursor to the first line of the last frame. In a terminal that has become narrower its lines are broken.
+// up moves the cursor to the first line of the last frame. A terminal that has become narrower may have broken its lines, and
+// nobody knows where: then the frame begins at the top of an empty screen.
 func (s *screen) up(b *strings.Builder, width int) {
-	lines := 0
-	for _, line := range s.frame {
-		lines += max(1, (utf8.RuneCountInString(line)+width-1)/max(width, 1))
+	narrower := width < s.width
+	s.width = width
+	switch {
+	case narrower:
+		b.WriteString(home + eraseBelow)
+	case len(s.frame) > 0:
+		b.WriteString("\x1b[" + strconv.Itoa(len(s.frame)) + "A\r")
+	default:
+		b.WriteByte('\r')
 	}
-	if lines > 0 {
-		b.WriteString("\x1b[" + strconv.Itoa(lines) + "A")
-	}
-	b.WriteByte('\r')
 }
 
 // clear takes the frame away.

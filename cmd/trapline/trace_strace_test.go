@@ -24,7 +24,7 @@ type tally struct{ calls, errors uint64 }
 // of failing calls, of interrupted ones, of threads. The commands do the same each time that they run, also when they are
 // slowed down by strace; what is left to chance is not compared.
 //
-// Neither counts exit and exit_group, which do not return: strace leaves them out, trace says that they are active.
+// Neither counts exit and exit_group, which do not return: strace leaves them out, trace says that the task never came back.
 func TestStrace(t *testing.T) {
 	dir := t.TempDir()
 	for i := range 40 {
