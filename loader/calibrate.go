@@ -34,17 +34,17 @@ const (
 // calibrate measures what the session's latency probes cost themselves: each mechanism that it uses is placed on something
 // that takes next to no time, and run in a loop. A mechanism that can't be measured is a warning, and its rows are not
 // corrected.
-func (s *Session) calibrate(ctx context.Context) {
-	s.costs = map[costKey]probes.Cost{}
-	for _, p := range s.backend.Probes() {
-		if _, done := s.costs[keyOf(p)]; done || !p.HasLatency() {
+func (b *ebpfBackend) calibrate(ctx context.Context) {
+	b.costs = map[costKey]probes.Cost{}
+	for _, p := range b.Probes() {
+		if _, done := b.costs[keyOf(p)]; done || !p.HasLatency() {
 			continue
 		}
-		cost, err := s.measureCost(ctx, p.Mechanism, p.Stepped)
+		cost, err := b.measureCost(ctx, p.Mechanism, p.Stepped)
 		if err != nil {
-			s.backend.Warn(fmt.Errorf("latencies by %s are not corrected: what such a probe costs can't be measured: %w", p.Mechanism, err))
+			b.Warn(fmt.Errorf("latencies by %s are not corrected: what such a probe costs can't be measured: %w", p.Mechanism, err))
 		}
-		s.costs[keyOf(p)] = cost
+		b.costs[keyOf(p)] = cost
 	}
 }
 
@@ -53,7 +53,7 @@ func (s *Session) calibrate(ctx context.Context) {
 //	Bias  the latency that it measures of an empty function or of getppid: what is above 0 there is nearly all its own.
 //	      The few ns of the function itself are in it too, so corrected times begin at those.
 //	Hit   how much longer a round of the loop takes with the probe than without.
-func (s *Session) measureCost(ctx context.Context, m ebpf.Mechanism, stepped bool) (probes.Cost, error) {
+func (b *ebpfBackend) measureCost(ctx context.Context, m ebpf.Mechanism, stepped bool) (probes.Cost, error) {
 	rounds := uint32(calibrationRounds)
 	switch {
 	case stepped:
@@ -78,7 +78,7 @@ func (s *Session) measureCost(ctx context.Context, m ebpf.Mechanism, stepped boo
 		}
 		without = min(without, t)
 	}
-	session, err := ebpf.Open(ctx, []*probes.Spec{spec}, &ebpf.Options{Filter: true, CPUTime: s.opts.CPUTime, Only: m})
+	session, err := ebpf.Open(ctx, []*probes.Spec{spec}, &ebpf.Options{Filter: true, CPUTime: b.opts.CPUTime, Only: m})
 	if err != nil {
 		return probes.Cost{}, err
 	}

@@ -23,7 +23,7 @@ func TestCost(t *testing.T) {
 	}
 	defer s.Close()
 	t.Log(s.Warnings())
-	for k, c := range s.costs {
+	for k, c := range s.backend.(*ebpfBackend).costs {
 		t.Logf("%v %+v", k, c)
 	}
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/trapline/trapline/internal/feature"
 	"github.com/trapline/trapline/loader/ebpf"
+	"github.com/trapline/trapline/loader/internal/place"
+	"github.com/trapline/trapline/loader/perf"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -52,40 +54,66 @@ func Explain(ctx context.Context, spec *probes.Spec) ([]Place, error) {
 	for _, kind := range kinds {
 		try := *spec
 		try.Kind = kind
-		placed, failed, err := ebpf.Try(ctx, &try)
+		attempts, err := attempt(ctx, &try)
 		if err != nil {
 			return nil, err
 		}
-		for _, p := range append(placed, failed...) {
-			i, ok := index[p.Name]
+		for _, a := range attempts {
+			i, ok := index[a.place.Name]
 			if !ok {
 				i = len(list)
-				index[p.Name] = i
-				list = append(list, describe(p))
+				index[a.place.Name] = i
+				list = append(list, describe(a.place))
 			}
-			w := Way{Kind: p.Kind, Mechanism: string(p.Mechanism)}
-			if w.Err = p.Err(); w.Err != nil {
-				w.Mechanism = ""
-				var e *ebpf.PlaceError
-				if errors.As(w.Err, &e) {
-					w.Err, w.Instead = e.Err, e.Instead
-				}
-			}
-			list[i].Ways = append(list[i].Ways, w)
+			list[i].Ways = append(list[i].Ways, a.way)
 		}
 	}
 	return list, nil
 }
 
-func describe(p *ebpf.Probe) Place {
-	place := Place{Name: p.Name, Symbol: p.Symbol.Name, Module: p.Symbol.Module, Address: p.Symbol.Address + p.Spec.Offset}
-	if place.Symbol == "" {
-		place.Address = 0
-		return place
+// An attempted probe is one that was tried.
+type attempted struct {
+	place *place.Place
+	way   Way
+}
+
+// attempt tries the probes of an expression, by the backend that Open would pick.
+func attempt(ctx context.Context, spec *probes.Spec) (list []attempted, err error) {
+	if why := unavailable(); why != nil {
+		placed, failed, err := perf.Try(spec, why)
+		for _, p := range append(placed, failed...) {
+			list = append(list, attempted{&p.Place, wayOf(p.Kind, p.Mechanism, p.Err())})
+		}
+		return list, err
 	}
-	place.Prototype = ebpf.Prototype(place.Symbol)
-	return place
+	placed, failed, err := ebpf.Try(ctx, spec)
+	for _, p := range append(placed, failed...) {
+		list = append(list, attempted{&p.Place, wayOf(p.Kind, string(p.Mechanism), p.Err())})
+	}
+	return list, err
+}
+
+func wayOf(kind probes.Kind, mechanism string, err error) Way {
+	if err == nil {
+		return Way{Kind: kind, Mechanism: mechanism}
+	}
+	w := Way{Kind: kind, Err: err}
+	var e *PlaceError
+	if errors.As(err, &e) {
+		w.Err, w.Instead = e.Err, e.Instead
+	}
+	return w
+}
+
+func describe(p *place.Place) Place {
+	d := Place{Name: p.Name, Symbol: p.Symbol.Name, Module: p.Symbol.Module, Address: p.Symbol.Address + p.Spec.Offset}
+	if d.Symbol == "" {
+		d.Address = 0
+		return d
+	}
+	d.Prototype = ebpf.Prototype(d.Symbol)
+	return d
 }
 
 // Features gives what the backends use of a kernel, each to be tested: what is here, what is not, and why.
-func Features() []*feature.Feature { return ebpf.Features() }
+func Features() []*feature.Feature { return append(ebpf.Features(), perf.Features()...) }

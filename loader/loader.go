@@ -8,14 +8,13 @@
 //	s.Enable()
 //	rows := s.Rows(nil)
 //
-// A session is a fixed set of probes. Backends are packages below this one: ebpf. Each places what its kernel can, and
-// says of the rest why not and what comes nearest. Nothing outlives the process that opened a session, even if that is
-// killed.
+// A session is a fixed set of probes. Backends are packages below this one: ebpf, and perf for where eBPF is not to be had.
+// Each places what its kernel can, and says of the rest why not and what comes nearest. Nothing outlives the process that
+// opened a session, even if that is killed.
 package loader
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os/exec"
 
@@ -31,7 +30,7 @@ var (
 
 // Options say what a session measures beyond counts and latencies. The zero value, and nil, is a table of all tasks.
 type Options struct {
-	Backend  string        // "ebpf"; "" picks
+	Backend  string        // "ebpf", or "perf", which only counts; "" picks
 	Contexts uint32        // contexts told apart, from 0 on; the last one takes all above. 0 means 1
 	Filter   bool          // only tasks named by Follow and Launch, and what they start
 	CPUTime  bool          // also the time on CPU
@@ -60,43 +59,23 @@ type Probe struct {
 
 // A Session is a set of placed probes. Its methods may be called from any goroutine.
 type Session struct {
-	backend  *ebpf.Session
-	opts     Options
-	probes   []Probe
-	costs    map[costKey]probes.Cost
-	readings []ebpf.Reading
+	backend backend
+	probes  []Probe
 }
 
 // Open places probes, which count from [Session.Enable] on. If at least one could be placed, what could not be is a
 // warning; with Strict it is an error. Errors wrap [ErrNotSupported], [ErrNoSymbol], a [probes.ParseError] or unix.EPERM,
-// and say what works instead.
+// and say what works instead. If no eBPF program may be loaded, hits are counted through perf events, and a warning says
+// what is lost by that and why.
 func Open(ctx context.Context, specs []*probes.Spec, opts *Options) (*Session, error) {
-	s := &Session{}
-	if opts != nil {
-		s.opts = *opts
+	if opts == nil {
+		opts = &Options{}
 	}
-	switch s.opts.Backend {
-	case "", "ebpf":
-	case "patch":
-		return nil, fmt.Errorf("backend patch: %w by this version of Trapline", ErrNotSupported)
-	default:
-		return nil, fmt.Errorf("there is no backend %q; there is ebpf", s.opts.Backend)
-	}
-	o := &ebpf.Options{Contexts: s.opts.Contexts, Filter: s.opts.Filter, CPUTime: s.opts.CPUTime, Strict: s.opts.Strict, Log: s.opts.Log}
-	if e := s.opts.Events; e != nil {
-		o.Events = &ebpf.EventOptions{Registers: e.Registers, Stack: e.Stack, RingBytes: e.RingBytes}
-	}
-	var err error
-	if s.backend, err = ebpf.Open(ctx, specs, o); err != nil {
+	b, err := openBackend(ctx, specs, opts)
+	if err != nil {
 		return nil, err
 	}
-	for _, p := range s.backend.Probes() {
-		s.probes = append(s.probes, Probe{Label: p.Label(), Spec: p.Spec, Kind: p.Kind, Mechanism: string(p.Mechanism)})
-	}
-	if !s.opts.NoCalibration {
-		s.calibrate(ctx)
-	}
-	return s, nil
+	return &Session{backend: b, probes: b.placed()}, nil
 }
 
 // Probes gives what was placed.
@@ -105,7 +84,7 @@ func (s *Session) Probes() []Probe { return s.probes }
 // Warnings gives what could not be placed, and what could not be measured about the probes themselves.
 func (s *Session) Warnings() []error { return s.backend.Warnings() }
 
-// Enable begins to count, everywhere at once.
+// Enable begins to count, everywhere at once; backend perf needs a moment for each probe.
 func (s *Session) Enable() { s.backend.Enable() }
 
 // SetContext names what the traced system is doing now: every row and event carries it from here on. It is a store to
@@ -114,22 +93,7 @@ func (s *Session) SetContext(context uint32) { s.backend.SetContext(context) }
 
 // Rows appends what was measured so far to dst, which may be nil: a row for each probe, and for each further context in
 // which it has seen something. Rates are the caller's, by [probes.Table.SetRates]. Only one call may run at a time.
-func (s *Session) Rows(dst []probes.Row) []probes.Row {
-	s.readings = s.backend.Read(s.readings[:0])
-	for i := range s.readings {
-		r := &s.readings[i]
-		row := probes.Row{
-			Probe: r.Probe.Label(), Mechanism: string(r.Probe.Mechanism), Context: r.Context, Stats: r.Stats, Losses: r.Losses,
-			HasLatency: r.Probe.HasLatency(), HasErrors: r.Probe.HasErrors(),
-		}
-		row.HasCPU = s.opts.CPUTime && row.HasLatency
-		if row.HasLatency {
-			row.Cost = s.costs[keyOf(r.Probe)]
-		}
-		dst = append(dst, row)
-	}
-	return dst
-}
+func (s *Session) Rows(dst []probes.Row) []probes.Row { return s.backend.Rows(dst) }
 
 // SharedMissed is what the kernel could not deliver to a group of probes that share one attachment, and of how many probes:
 // which of them lost it is not known. Rows do not contain it.
@@ -144,7 +108,8 @@ func (s *Session) Events(ctx context.Context, f func(*probes.Event)) error {
 // Follow traces a process that runs already, with all its threads and what they start from now on. Needs Options.Filter.
 func (s *Session) Follow(pid int) error { return s.backend.Follow(pid) }
 
-// Launch starts a command that is traced from its execve on. The caller waits for the command. Needs Options.Filter.
+// Launch starts a command that is traced from its execve on, or by backend perf from its first instruction on. The caller
+// waits for the command. Needs Options.Filter.
 func (s *Session) Launch(cmd *exec.Cmd) error { return s.backend.Launch(cmd) }
 
 // Detach removes the probes; rows can still be read.

@@ -109,23 +109,12 @@ func (s *Session) attach(ctx context.Context) error {
 		return nil
 	}
 	if s.opts.Strict || len(failed) == len(s.all) {
-		return joinFew(failed)
+		return place.JoinFew(failed)
 	}
 	for _, err := range failed {
 		s.Warn(err)
 	}
 	return nil
-}
-
-// mostErrors is how many errors of one kind are worth reading.
-const mostErrors = 10
-
-// joinFew joins errors, but not thousands.
-func joinFew(errs []error) error {
-	if more := len(errs) - mostErrors; more > 0 {
-		errs = append(errs[:mostErrors:mostErrors], fmt.Errorf("and %d more", more))
-	}
-	return errors.Join(errs...)
 }
 
 // unplaced says why a probe could not be placed. Of several mechanisms that failed, the last one says most: it asks for least.

@@ -101,8 +101,8 @@ func returnBit(ret bool) uint64 {
 }
 
 // Placed says whether the kernel puts something into code for the event. Such an event must not be inherited: the kernel asks
-// whoever forks for CAP_PERFMON (perf_uprobe_event_init and perf_kprobe_event_init of kernel/events/core.c; 6.18 still does),
-// and a traced program that lacks it could not fork any more.
+// whoever forks for the same right (perf_uprobe_event_init and perf_kprobe_event_init of kernel/events/core.c; 6.18 still
+// does), and a traced program that lacks it could not fork any more.
 func (e *Event) Placed() bool { return e.code }
 
 // Open opens the event for a task and what it does on a CPU; -1 stands for all, but not in both. bits are added to those of
@@ -132,6 +132,10 @@ func (e *Event) explain(err error) error {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		if locked, _ := LockedDown(); locked && e.what == "kprobe" {
 			return fmt.Errorf("the kernel is locked down (confidentiality): %w", err)
+		}
+		if e.what == "uprobe" {
+			// Linux 6.16 took it back from CAP_PERFMON, and so did the stable kernels of 2025.
+			return fmt.Errorf("no right to (CAP_SYS_ADMIN; older kernels: CAP_PERFMON): %w", err)
 		}
 		return fmt.Errorf("no right to (CAP_PERFMON or CAP_SYS_ADMIN): %w", err)
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):

@@ -27,3 +27,14 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// mostErrors is how many errors of one kind are worth reading.
+const mostErrors = 10
+
+// JoinFew joins errors, but not thousands.
+func JoinFew(errs []error) error {
+	if more := len(errs) - mostErrors; more > 0 {
+		errs = append(errs[:mostErrors:mostErrors], fmt.Errorf("and %d more", more))
+	}
+	return errors.Join(errs...)
+}
