@@ -56,6 +56,10 @@ func Explain(ctx context.Context, spec *probes.Spec) ([]Place, error) {
 		try.Kind = kind
 		attempts, err := attempt(ctx, &try)
 		if err != nil {
+			var e *PlaceError
+			if errors.As(err, &e) {
+				e.Place = spec.Place() // not with the kind that was tried first
+			}
 			return nil, err
 		}
 		for _, a := range attempts {

@@ -47,7 +47,7 @@ func (s *Session) attachTracepoint(p *Probe) error {
 
 // rawArguments is how many parameters a raw tracepoint has.
 func rawArguments(event string) (int, error) {
-	types, err := btf.LoadKernelSpec()
+	types, err := kernelTypes()
 	if err != nil {
 		return 0, err
 	}

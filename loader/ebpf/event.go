@@ -125,6 +125,10 @@ func (d *decoder) decode(b []byte) *probes.Event {
 	e.Args = d.args(h, b)
 	if d.s.layout.words != 0 {
 		e.Trapframe = d.registers(b[d.s.layout.words:], h.StackTop)
+		if p.Kind == probes.KindEntry && kernelFunction(p) && p.Symbol.Address != 0 {
+			// A kprobe that sits on ftrace's place has a PC some bytes behind it.
+			e.Trapframe.SetPC(p.Address())
+		}
 	}
 	if d.s.layout.stack != 0 {
 		e.Stack = d.frames(h.Frames, b[d.s.layout.stack:])

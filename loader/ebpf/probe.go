@@ -43,15 +43,16 @@ type Probe struct {
 // HasLatency says whether the probe measures time.
 func (p *Probe) HasLatency() bool { return p.Kind == probes.KindLatency }
 
-// Label is how tables show the probe: its place, and its kind where that is not the place's usual one.
+// Label is how tables show the probe: its place, and its kind where that is not what a table takes the bare place for.
 func (p *Probe) Label() string {
-	switch {
-	case p.Kind == probes.KindLatency:
-		return p.Name + "%latency"
-	case p.Kind == probes.KindReturn:
-		return p.Name + "%return"
+	usual := probes.KindEntry
+	if kernelFunction(p) && p.Spec.Offset == 0 || p.Spec.Provider == probes.ProviderSyscall {
+		usual = probes.KindLatency
 	}
-	return p.Name
+	if p.Kind == usual {
+		return p.Name
+	}
+	return p.Name + "%" + p.Kind.String()
 }
 
 // HasErrors says whether the probe counts returned errors.

@@ -4,14 +4,18 @@ package ebpf
 
 import (
 	"strings"
+	"sync"
 
 	"github.com/cilium/ebpf/btf"
 )
 
+// kernelTypes are the kernel's types, read once: that takes some 10 ms.
+var kernelTypes = sync.OnceValues(btf.LoadKernelSpec)
+
 // Prototype gives a kernel function's declaration as BTF has it, with each parameter under the name that a probe reads it
 // by: "ssize_t vfs_write(%a0 struct file *file, …)"; "" if BTF does not know the function.
 func Prototype(function string) string {
-	types, err := btf.LoadKernelSpec()
+	types, err := kernelTypes()
 	if err != nil {
 		return ""
 	}

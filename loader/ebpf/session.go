@@ -12,7 +12,6 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/trapline/trapline/bpf"
@@ -93,10 +92,6 @@ func (s *Session) open(ctx context.Context, specs []*probes.Spec, opts *Options)
 	}
 	if err := Usable(); err != nil {
 		return err
-	}
-	// Before Linux 5.11 maps and programs were counted against this limit. It concerns only this process.
-	if err := rlimit.RemoveMemlock(); err != nil {
-		s.opts.Log.Debug("raise the limit of locked memory", "error", err)
 	}
 	if s.cpus, err = ebpf.PossibleCPU(); err != nil {
 		return fmt.Errorf("eBPF probes: number of CPUs: %w", err)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,7 +21,7 @@ var Usable = sync.OnceValue(func() error {
 	case err != nil:
 		return fmt.Errorf("eBPF: %w", err)
 	}
-	if _, err := btf.LoadKernelSpec(); err != nil {
+	if _, err := kernelTypes(); err != nil {
 		return fmt.Errorf("eBPF: %w: the kernel has no BTF (CONFIG_DEBUG_INFO_BTF): %w", ErrNotSupported, err)
 	}
 	return nil
