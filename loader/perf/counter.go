@@ -21,38 +21,47 @@ func (c *count) add(o count) {
 	c.running += o.running
 }
 
-// open opens a counter of the probe for a task on a CPU; -1 stands for all.
-func (p *Probe) open(task, cpu int, enabled bool) error {
+// since gives what was counted after o.
+func (c count) since(o count) count {
+	return count{c.hits - o.hits, c.enabled - o.enabled, c.running - o.running}
+}
+
+// open opens a counter of the probe for a task on a CPU; -1 stands for all. It counts at once: if it were enabled later, a
+// task that is just being started could inherit it disabled, with all that this one starts in turn.
+func (p *Probe) open(task, cpu int) error {
 	var bits uint64
-	if !enabled {
-		bits |= unix.PerfBitDisabled
-	}
 	if task >= 0 && !p.event.Placed() {
 		bits |= unix.PerfBitInherit
 	}
+	fd, err := p.openCounter(task, cpu, bits)
+	if err == nil {
+		p.counters = append(p.counters, fd)
+	}
+	return err
+}
+
+// hold opens a counter that never counts. It shows that the probe can be placed, and keeps the kernel from giving up the
+// tracepoint, for which it takes long, whenever no other counter is open.
+func (p *Probe) hold() error {
+	fd, err := p.openCounter(0, -1, unix.PerfBitDisabled)
+	if err == nil {
+		p.holder = fd
+	}
+	return err
+}
+
+func (p *Probe) openCounter(task, cpu int, bits uint64) (int, error) {
 	fd, err := p.event.Open(task, cpu, bits, unix.PERF_FORMAT_TOTAL_TIME_ENABLED|unix.PERF_FORMAT_TOTAL_TIME_RUNNING, 0)
 	if err != nil {
-		return err
+		return -1, err
 	}
 	if p.filter != "" {
 		if err := setFilter(fd, p.filter); err != nil {
 			unix.Close(fd)
-			return err
+			return -1, err
 		}
 	}
-	p.counters = append(p.counters, fd)
-	return nil
-}
-
-// try says whether a counter can be opened for tasks of this process.
-func (p *Probe) try() error {
-	before := p.counters
-	if err := p.open(0, -1, false); err != nil {
-		return err
-	}
-	fd := p.counters[len(before)]
-	p.counters = before
-	return unix.Close(fd)
+	return fd, nil
 }
 
 // setFilter has the counter count only records for which the expression is true.
@@ -61,15 +70,6 @@ func setFilter(fd int, expression string) error {
 		return fmt.Errorf("filter %q: %w", expression, err)
 	}
 	return nil
-}
-
-// set enables or disables the probe's counters, with those that were inherited from them.
-func (p *Probe) set(request uint) error {
-	var errs []error
-	for _, fd := range p.counters {
-		errs = append(errs, unix.IoctlSetInt(fd, request, 0))
-	}
-	return errors.Join(errs...)
 }
 
 // read sums the probe's counters, with those of tasks that have ended.
@@ -98,17 +98,28 @@ func readCounter(fd int) (count, error) {
 	return count{binary.NativeEndian.Uint64(b[:]), binary.NativeEndian.Uint64(b[8:]), binary.NativeEndian.Uint64(b[16:])}, nil
 }
 
-// close closes the counters from the n-th on. With keep, what they have counted stays.
-func (p *Probe) close(n int, keep bool) error {
+// drop closes the counters from the n-th on, with what they have counted.
+func (p *Probe) drop(n int) error {
 	var errs []error
 	for _, fd := range p.counters[n:] {
-		if keep {
-			c, err := readCounter(fd)
-			errs = append(errs, err)
-			p.closed.add(c)
-		}
 		errs = append(errs, unix.Close(fd))
 	}
 	p.counters = p.counters[:n]
+	return errors.Join(errs...)
+}
+
+// close closes everything. With keep, what the counters have counted stays.
+func (p *Probe) close(keep bool) error {
+	var errs []error
+	if keep {
+		sum, err := p.read()
+		errs = append(errs, err)
+		p.closed = sum
+	}
+	errs = append(errs, p.drop(0))
+	if p.holder >= 0 {
+		errs = append(errs, unix.Close(p.holder))
+		p.holder = -1
+	}
 	return errors.Join(errs...)
 }

@@ -21,8 +21,10 @@ type Probe struct {
 
 	event    *perfevent.Event
 	filter   string // of a tracepoint's record; "" for every hit
+	holder   int    // a counter that counts nothing; -1 for none
 	counters []int
-	closed   count // what counters had that are closed
+	before   count // what they had when the session was enabled
+	closed   count // what those had that are closed
 	err      error // why it could not be placed: a [place.Error]
 }
 
@@ -68,7 +70,7 @@ func newProbes(k *place.Kernel, spec *probes.Spec) ([]*Probe, error) {
 	}
 	list := make([]*Probe, 0, len(places))
 	for _, p := range places {
-		list = append(list, &Probe{Place: *p, Kind: kindOf(spec)})
+		list = append(list, &Probe{Place: *p, Kind: kindOf(spec), holder: -1})
 	}
 	return list, nil
 }
@@ -82,8 +84,8 @@ func NeedsEBPF(what string, why error) error {
 	return fmt.Errorf("%s need eBPF, and perf events only count: %w", what, why)
 }
 
-// describe finds the event that counts the probe's hits.
-func (p *Probe) describe() (err error) {
+// describe finds the event that counts the probe's hits. byNumber tells system calls apart by their number.
+func (p *Probe) describe(byNumber bool) (err error) {
 	ret := p.Kind == probes.KindReturn
 	switch p.Spec.Provider {
 	case probes.ProviderTracepoint:
@@ -95,7 +97,7 @@ func (p *Probe) describe() (err error) {
 		}
 		return p.tracepoint(group, p.Event)
 	case probes.ProviderSyscall:
-		return p.syscall(ret)
+		return p.syscall(ret, byNumber)
 	case probes.ProviderUprobe:
 		p.Mechanism = "perf:uprobe"
 		p.event, err = perfevent.Uprobe(p.Path, p.FileOffset, ret)
@@ -124,18 +126,20 @@ func (p *Probe) tracepoint(group, event string) error {
 
 // syscall takes the tracepoint that the kernel has for the system call. Some have none, or one of another name (uname's is
 // sys_enter_newuname): they are picked out of all calls by their number. A call of a 32-bit program that has the same number
-// would then count too.
-func (p *Probe) syscall(ret bool) error {
+// then counts too.
+func (p *Probe) syscall(ret, byNumber bool) error {
 	at := "sys_enter"
 	if ret {
 		at = "sys_exit"
 	}
-	err := p.tracepoint("syscalls", at+"_"+p.Place.Event)
-	if errors.Is(err, fs.ErrNotExist) {
-		p.filter = fmt.Sprintf("id == %d", p.Syscall)
-		err = p.tracepoint("raw_syscalls", at)
+	if !byNumber {
+		err := p.tracepoint("syscalls", at+"_"+p.Place.Event)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
-	return err
+	p.filter = fmt.Sprintf("id == %d", p.Syscall)
+	return p.tracepoint("raw_syscalls", at)
 }
 
 // groupOf finds the group of a raw tracepoint's classic one. Events of some groups are no tracepoints of the kernel.

@@ -30,6 +30,7 @@ type Session struct {
 	all      []*Probe // those that could be placed
 	warnings []error
 	threads  map[int]bool // that are followed
+	forks    *Probe       // counts what they start while they are being found; nil if that does not matter
 	enabled  bool
 	over     bool // the counters are closed
 	shared   bool // that counters were not always counting was said
@@ -50,9 +51,34 @@ func Open(ctx context.Context, specs []*probes.Spec, opts *Options) (*Session, e
 	if err != nil {
 		return nil, fmt.Errorf("perf events: number of CPUs: %w", err)
 	}
-	var failed []error
 	k := place.NewKernel()
-	placed := false
+	found, failed := s.resolve(k, specs)
+	byNumber := syscalls(found) > syscallsByName
+	for _, p := range found {
+		if err := ctx.Err(); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		if err := s.place(p, byNumber, cpus); err != nil {
+			p.err = &place.Error{Place: p.Name, Err: err, Instead: k.Instead(p.Spec, err)}
+			failed = append(failed, p.err)
+			continue
+		}
+		s.all = append(s.all, p)
+	}
+	if len(failed) > 0 && (s.opts.Strict || len(s.all) == 0) {
+		return nil, errors.Join(place.JoinFew(failed), s.Close())
+	}
+	if s.opts.Filter {
+		if err := s.watchForks(); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	s.warnings = append(failed, s.aboutForks()...)
+	return s, nil
+}
+
+// resolve gives the probes of all expressions, and what is wrong with the others.
+func (s *Session) resolve(k *place.Kernel, specs []*probes.Spec) (found []*Probe, failed []error) {
 	for _, spec := range specs {
 		if err := refuse(spec, s.opts.Why); err != nil {
 			failed = append(failed, &place.Error{Place: spec.Place(), Err: err})
@@ -63,41 +89,40 @@ func Open(ctx context.Context, specs []*probes.Spec, opts *Options) (*Session, e
 			failed = append(failed, err)
 			continue
 		}
-		for _, p := range list {
-			if err := ctx.Err(); err != nil {
-				return nil, errors.Join(err, s.Close())
-			}
-			if err := s.place(p, cpus); err != nil {
-				p.err = &place.Error{Place: p.Name, Err: err, Instead: k.Instead(spec, err)}
-				failed = append(failed, p.err)
-				continue
-			}
-			placed = true
-			s.all = append(s.all, p)
-		}
+		found = append(found, list...)
 	}
-	if len(failed) > 0 && (s.opts.Strict || !placed) {
-		return nil, errors.Join(place.JoinFew(failed), s.Close())
-	}
-	s.warnings = append(failed, s.aboutForks()...)
-	return s, nil
+	return found, failed
 }
 
-// place opens the counters of a probe: one a CPU, or with a filter none yet, but it is tried whether there could be.
-func (s *Session) place(p *Probe, cpus int) error {
-	if err := p.describe(); err != nil {
+// syscallsByName is up to how many system calls of a session are counted by a tracepoint each. Giving up a tracepoint takes the
+// kernel a grace period of RCU, some 40 ms, one after another; counters that share one and tell calls apart by number cost each
+// call some 10 ns for each of them.
+const syscallsByName = 16
+
+func syscalls(list []*Probe) (n int) {
+	for _, p := range list {
+		if p.Spec.Provider == probes.ProviderSyscall {
+			n++
+		}
+	}
+	return n
+}
+
+// place opens the counters of a probe: one a CPU, or with a filter none yet but what shows that there can be.
+func (s *Session) place(p *Probe, byNumber bool, cpus int) error {
+	if err := p.describe(byNumber); err != nil {
 		return err
 	}
 	if s.opts.Filter {
-		return p.try()
+		return p.hold()
 	}
 	for cpu := range cpus {
-		err := p.open(-1, cpu, false)
+		err := p.open(-1, cpu)
 		if errors.Is(err, unix.ENODEV) {
 			continue // the CPU is not online
 		}
 		if err != nil {
-			return errors.Join(err, p.close(0, false))
+			return errors.Join(err, p.close(false))
 		}
 	}
 	return nil
@@ -130,11 +155,12 @@ func Try(spec *probes.Spec, why error) (placed, failed []*Probe, err error) {
 	for _, p := range list {
 		err := refuse(spec, why)
 		if err == nil {
-			err = p.describe()
+			err = p.describe(false)
 		}
 		if err == nil {
-			err = p.try()
+			err = p.hold()
 		}
+		err = errors.Join(err, p.close(false))
 		if err != nil {
 			p.err = &place.Error{Place: p.Name, Err: err, Instead: k.Instead(spec, err)}
 			failed = append(failed, p)
@@ -150,13 +176,10 @@ func (s *Session) Enable() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.enabled = true
-	s.set(unix.PERF_EVENT_IOC_ENABLE)
-}
-
-func (s *Session) set(request uint) {
 	for _, p := range s.all {
-		if err := p.set(request); err != nil {
-			s.warnings = append(s.warnings, fmt.Errorf("probe %s: enable or disable: %w", p.Name, err))
+		var err error
+		if p.before, err = p.read(); err != nil {
+			s.warnings = append(s.warnings, err)
 		}
 	}
 }
@@ -187,6 +210,10 @@ func (s *Session) Rows(dst []probes.Row) []probes.Row {
 		if err != nil {
 			s.warnings = append(s.warnings, err)
 		}
+		c = c.since(p.before)
+		if !s.enabled {
+			c = count{}
+		}
 		if c.running < c.enabled && !s.shared {
 			s.shared = true
 			s.warnings = append(s.warnings, fmt.Errorf("probe %s: its counter counted for %d of %d ns only: the kernel shared it out; counts are too low", p.Name, c.running, c.enabled))
@@ -203,7 +230,6 @@ func (s *Session) Detach() error {
 	if s.over {
 		return nil
 	}
-	s.set(unix.PERF_EVENT_IOC_DISABLE)
 	return s.close(true)
 }
 
@@ -218,7 +244,10 @@ func (s *Session) close(keep bool) error {
 	s.over = true
 	var errs []error
 	for _, p := range s.all {
-		errs = append(errs, p.close(0, keep))
+		errs = append(errs, p.close(keep))
+	}
+	if s.forks != nil {
+		errs = append(errs, s.forks.close(false))
 	}
 	return errors.Join(errs...)
 }

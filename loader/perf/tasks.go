@@ -23,8 +23,11 @@ var (
 	errOver     = errors.New("the session has ended")
 )
 
-// followTries is how often Follow begins anew for a process that starts threads all the time.
-const followTries = 20
+// How often Follow begins anew for a process that starts threads all the time, and how often it then looks for more.
+const (
+	followTries  = 20
+	followRounds = 50
+)
 
 // Follow counts in a process that runs already, with all its threads and what they start from now on. It must not be one that
 // a followed one has started: its hits would count twice.
@@ -50,7 +53,7 @@ func (s *Session) Follow(pid int) error {
 			return nil
 		}
 		for i, p := range s.all {
-			err = errors.Join(err, p.close(before[i], false))
+			err = errors.Join(err, p.drop(before[i]))
 		}
 		for _, tid := range added {
 			delete(s.threads, tid)
@@ -61,47 +64,60 @@ func (s *Session) Follow(pid int) error {
 	}
 }
 
+// quietRounds is how often a list of threads must have nothing new before it is believed: /proc may leave one out while
+// others end.
+const quietRounds = 2
+
 // followThreads opens counters for the threads of a process, until no new one appears. A thread that appears in between was
 // started either by one that had its counters already, and has inherited them, or by one that had not. sure says that this
 // could be told: that none of those with counters started anything.
 func (s *Session) followThreads(pid int) (added []int, sure bool, err error) {
-	forks, err := newForks(s.all)
-	if err != nil {
-		return nil, false, err
+	if s.forks != nil {
+		defer s.forks.drop(0)
 	}
-	defer forks.close()
-	for round := 0; ; round++ {
+	late := false
+	ended := map[int]bool{} // a leader that has ended before its threads stays in the list
+	for round, quiet := 0, 0; quiet < quietRounds; round++ {
+		if round == followRounds {
+			return added, false, nil
+		}
 		threads, err := threadsOf(pid)
 		if err != nil {
 			return added, false, err
 		}
-		found := false
+		quiet++
 		for _, tid := range threads {
-			if s.threads[tid] {
+			if s.threads[tid] || ended[tid] {
 				continue
 			}
-			err := forks.watch(tid)
+			quiet = 0 // even if it has ended: it may have started another
+			var err error
+			if s.forks != nil {
+				err = s.forks.open(tid, -1)
+			}
 			if err == nil {
 				err = s.openFor(tid)
 			}
 			if errors.Is(err, unix.ESRCH) {
-				continue // it has ended
+				ended[tid] = true
+				continue
 			}
 			if err != nil {
 				return added, false, err
 			}
 			s.threads[tid] = true
 			added = append(added, tid)
-			found = true
+			late = late || round > 0
 		}
 		if !slices.ContainsFunc(threads, func(tid int) bool { return s.threads[tid] }) {
 			return added, false, os.ErrProcessDone // a zombie
 		}
-		if !found {
-			n, err := forks.seen()
-			return added, round <= 1 || n == 0, err
-		}
 	}
+	if !late || s.forks == nil {
+		return added, true, nil
+	}
+	n, err := s.forks.read()
+	return added, n.hits == 0, err
 }
 
 // threadsOf lists the threads of a process.
@@ -125,9 +141,9 @@ func threadsOf(pid int) ([]int, error) {
 // openFor opens the counters of all probes for a thread.
 func (s *Session) openFor(tid int) error {
 	for i, p := range s.all {
-		if err := p.open(tid, -1, s.enabled); err != nil {
+		if err := p.open(tid, -1); err != nil {
 			for _, done := range s.all[:i] {
-				err = errors.Join(err, done.close(len(done.counters)-1, false))
+				err = errors.Join(err, done.drop(len(done.counters)-1))
 			}
 			return err
 		}
@@ -217,49 +233,17 @@ func (s *Session) release(pid int) error {
 	return nil
 }
 
-// forks counts how often watched threads, and what they start, start something.
-type forks struct {
-	event    *perfevent.Event // nil if that does not matter: no counter is inherited
-	counters []int
-}
-
-func newForks(all []*Probe) (*forks, error) {
-	for _, p := range all {
+// watchForks makes the counter of what followed threads start; none if no probe is inherited, so that it does not matter.
+func (s *Session) watchForks() error {
+	for _, p := range s.all {
 		if !p.event.Placed() {
 			f, err := tracefs.ReadFormat("sched", "sched_process_fork")
 			if err != nil {
-				return nil, err
+				return err
 			}
-			return &forks{event: perfevent.Tracepoint(f.ID)}, nil
+			s.forks = &Probe{event: perfevent.Tracepoint(f.ID), holder: -1}
+			return s.forks.hold()
 		}
 	}
-	return &forks{}, nil
-}
-
-func (f *forks) watch(tid int) error {
-	if f.event == nil {
-		return nil
-	}
-	fd, err := f.event.Open(tid, -1, unix.PerfBitInherit, unix.PERF_FORMAT_TOTAL_TIME_ENABLED|unix.PERF_FORMAT_TOTAL_TIME_RUNNING, 0)
-	if err == nil {
-		f.counters = append(f.counters, fd)
-	}
-	return err
-}
-
-func (f *forks) seen() (n uint64, err error) {
-	for _, fd := range f.counters {
-		c, err := readCounter(fd)
-		if err != nil {
-			return 0, err
-		}
-		n += c.hits
-	}
-	return n, nil
-}
-
-func (f *forks) close() {
-	for _, fd := range f.counters {
-		unix.Close(fd)
-	}
+	return nil
 }
