@@ -44,7 +44,7 @@ var offers = []struct {
 // eventsCase measures how many events a second the event view takes.
 func eventsCase() probesCase {
 	return probesCase{
-		name: "probes-events", long: "the event view",
+		name: "probes-events",
 		run: func(ctx context.Context, c config, out *json.Encoder) error {
 			for _, offer := range offers {
 				s, err := takeEvents(ctx, c.trapline, offer.load, offer.args)
@@ -59,7 +59,7 @@ func eventsCase() probesCase {
 			return nil
 		},
 		report: func(text *strings.Builder, in *json.Decoder) error {
-			text.WriteString("### The event view, this machine\n\n`trapline trace --events`, written to a file, beside a process that makes one system call an event.\n" +
+			text.WriteString("## The event view, this machine\n\n`trapline trace --events`, written to a file, beside a process that makes one system call an event.\n" +
 				"The goal: 200,000 events a second are shown, and those that are not are counted: shown and dropped are all.\n\n")
 			text.WriteString("| offered | a second | shown a second | dropped | shown and dropped |\n| --- | ---: | ---: | ---: | ---: |\n")
 			return each(in, func(s eventsSample) {

@@ -52,7 +52,7 @@ const (
 // tablesCase measures what reading costs while the programs count.
 func tablesCase() probesCase {
 	return probesCase{
-		name: "probes-table", long: "the reader of a table",
+		name: "probes-table",
 		run: func(ctx context.Context, c config, out *json.Encoder) error {
 			for _, table := range tables {
 				s, err := readTable(ctx, c.trapline, table.terminal, table.args)
@@ -67,7 +67,7 @@ func tablesCase() probesCase {
 			return nil
 		},
 		report: func(text *strings.Builder, in *json.Decoder) error {
-			fmt.Fprintf(text, "### The reader of a table, this machine\n\nCPU time of `trapline trace` over %.0f s, from the first table on; two processes make system calls without a pause.\n\n",
+			fmt.Fprintf(text, "## The reader of a table, this machine\n\nCPU time of `trapline trace` over %.0f s, from the first table on; two processes make system calls without a pause.\n\n",
 				tableTime.Seconds())
 			text.WriteString("| table | hits/s | share of a CPU | goal |\n| --- | ---: | ---: | ---: |\n")
 			return each(in, func(s tableSample) {
