@@ -43,16 +43,30 @@ func Script(name string) (string, error) {
 	return string(b), nil
 }
 
-// built holds one *sync.Once-like entry a program, so that parallel tests compile each once.
-var built sync.Map // name → func() (string, error)
+// built holds the programs by name, so that parallel tests compile each once.
+var built sync.Map // name → *program
+
+type program struct {
+	mu   sync.Mutex
+	path string
+}
 
 // Build compiles the C program c/NAME.c (or the C++ program c/NAME.cc) unless its binary is in the cache, and returns
 // the path of a copy that every uid can execute. Safe for concurrent use, also by several test processes.
 //
 // A source file names what its compiler needs beyond the usual flags in a line "// flags: …".
 func Build(name string) (string, error) {
-	f, _ := built.LoadOrStore(name, sync.OnceValues(func() (string, error) { return build(name) }))
-	return f.(func() (string, error))()
+	entry, _ := built.LoadOrStore(name, &program{})
+	p := entry.(*program)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, err := os.Stat(p.path); p.path != "" && err == nil {
+		return p.path, nil
+	}
+	// It is needed for the first time, or its last user has removed it.
+	path, err := build(name)
+	p.path = path
+	return path, err
 }
 
 func build(name string) (string, error) {
