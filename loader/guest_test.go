@@ -22,7 +22,7 @@ func TestGuest(t *testing.T) {
 	for _, series := range vm.DebianSeries() {
 		t.Run(series, func(t *testing.T) {
 			t.Parallel()
-			run := vm.TestRun{Kernel: series, Packages: []string{".", "./ebpf"}}
+			run := vm.TestRun{Kernel: series, Packages: []string{".", "./ebpf", "./perf"}}
 			if series == "6.1" {
 				run.MaySkip = `TestFunctionMechanisms/kprobe\.(multi|session)` // its configuration has no CONFIG_FPROBE
 			}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -33,6 +34,7 @@ func TestWithoutBPF(t *testing.T) {
 		nothingWithoutPerf(t)
 		return
 	}
+	allowPerfmon(t)
 	for _, c := range []struct {
 		name string
 		drop []uintptr
@@ -49,6 +51,23 @@ func TestWithoutBPF(t *testing.T) {
 			}
 		})
 	}
+}
+
+// allowPerfmon sets kernel.perf_event_paranoid to a level at which CAP_PERFMON is of use: Debian's is 3, which only
+// CAP_SYS_ADMIN passes.
+func allowPerfmon(t *testing.T) {
+	const path = "/proc/sys/kernel/perf_event_paranoid"
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if level, err := strconv.Atoi(strings.TrimSpace(string(old))); err != nil || level <= 2 {
+		return
+	}
+	if err := os.WriteFile(path, []byte("2"), 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.WriteFile(path, old, 0) })
 }
 
 // runWithout runs a command that lacks capabilities, and sees tracefs where it is looked for: it could not mount it.

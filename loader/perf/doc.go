@@ -10,12 +10,15 @@
 // Tasks that a traced one starts are counted with it by inheritance, but not by uprobes and kprobes: see
 // [perfevent.Event.Placed]. A set-user-ID program is not counted from its execve on, and neither is a hit inside the handling
 // of another (a tracepoint in an interrupt's handler that interrupts one of the same level): the kernel does not say how many
-// those are. A CPU that comes online later is not counted in a session of all tasks.
+// those are. In Linux 6.12, not in 6.18 any more, a task's counters are gone before its sched_process_exit. A CPU that comes
+// online later is not counted in a session of all tasks.
 package perf
 
 import (
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -35,17 +38,26 @@ var Usable = sync.OnceValue(func() error {
 	case errors.Is(err, unix.ENOSYS):
 		return fmt.Errorf("perf events: %w by this kernel (CONFIG_PERF_EVENTS)", ErrNotSupported)
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return fmt.Errorf("perf events: no right to count in the kernel; run as root, with CAP_PERFMON, or with kernel.perf_event_paranoid at 1: %w", unix.EPERM)
+		return fmt.Errorf("perf events: no right to count in the kernel; run as root, or with CAP_PERFMON and kernel.perf_event_paranoid at 2 or below (it is %s), or with that at 1: %w", paranoid(), unix.EPERM)
 	case err != nil:
 		return fmt.Errorf("perf events: %w", err)
 	}
 	return unix.Close(fd)
 })
 
+// paranoid is the kernel's setting. Debian's and Ubuntu's kernels have levels above 2, which only CAP_SYS_ADMIN passes.
+func paranoid() string {
+	text, err := os.ReadFile("/proc/sys/kernel/perf_event_paranoid")
+	if err != nil {
+		return "not known"
+	}
+	return strings.TrimSpace(string(text))
+}
+
 // Features gives what this backend uses of a kernel, each to be tested. The slice belongs to the caller.
 func Features() []*feature.Feature {
 	return []*feature.Feature{{
-		Name: "perf_events", Level: feature.Extra, Since: "2.6.31", Needs: "CONFIG_PERF_EVENTS; CAP_PERFMON, or kernel.perf_event_paranoid at 1 or below",
+		Name: "perf_events", Level: feature.Extra, Since: "2.6.31", Needs: "CONFIG_PERF_EVENTS; root, or CAP_PERFMON, or kernel.perf_event_paranoid at 1 or below",
 		Use: "counting without eBPF", Probe: func() error {
 			if err := Usable(); err != nil {
 				return feature.Missing("%v", err)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/trapline/trapline/internal/testprog"
 	"github.com/trapline/trapline/loader/ebpf"
+	"github.com/trapline/trapline/loader/internal/perfevent"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -131,13 +132,13 @@ func TestLaunchAgreesWithEBPF(t *testing.T) {
 // Tracepoints by every name, entries and returns, in what the command starts, too.
 func TestKinds(t *testing.T) {
 	s := open(t, Options{Filter: true}, "tracepoint:syscalls:sys_enter_write", "syscall:write", "syscall:write%return", "syscall:execve",
-		"syscall:uname", "rawtp:sched_process_exec", "tracepoint:sched:sched_process_ex*")
+		"syscall:uname", "rawtp:sched_process_exec", "tracepoint:sched:sched_process_exe*")
 	got := run(t, s, exec.Command("sh", "-c", "uname >/dev/null; uname >/dev/null; "+strings.Join(dd().Args, " ")+"; exit 0"))
 	if n := got["syscall:write"]; n < 1002 || n != got["tracepoint:syscalls:sys_enter_write"] || n != got["syscall:write%return"] {
 		t.Errorf("writes: %v", got)
 	}
 	for name, want := range map[string]uint64{
-		"syscall:execve": 3, "rawtp:sched_process_exec": 3, "tracepoint:sched:sched_process_exec": 3, "tracepoint:sched:sched_process_exit": 4,
+		"syscall:execve": 3, "rawtp:sched_process_exec": 3, "tracepoint:sched:sched_process_exec": 3,
 		"syscall:uname": 2,
 	} {
 		if got[name] != want {
@@ -371,5 +372,25 @@ func TestLeaks(t *testing.T) {
 	}
 	if n := len(descriptors()) - before; n != 0 {
 		t.Errorf("%d descriptors are left open", n)
+	}
+}
+
+// Kernel functions are counted through kprobes, entries and returns, by address.
+func TestKprobe(t *testing.T) {
+	if _, err := perfevent.Kprobe(0, false); errors.Is(err, ErrNotSupported) {
+		t.Skip("runs in a guest: ", err)
+	}
+	s := open(t, Options{Filter: true}, "vfs_read", "vfs_read%return", "syscall:read")
+	got := run(t, s, dd())
+	if n := got["syscall:read"]; n < 1000 || got["vfs_read"] < n || got["vfs_read"] != got["vfs_read%return"] {
+		t.Errorf("%v; expected 1000 of each or a few more", got)
+	}
+	all := open(t, Options{}, "vfs_read")
+	all.Enable()
+	if err := dd().Run(); err != nil {
+		t.Fatal(err)
+	}
+	if n := counts(all)["vfs_read"]; n < 1000 {
+		t.Errorf("all tasks: %d hits, expected 1000 or more", n)
 	}
 }
