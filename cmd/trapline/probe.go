@@ -117,6 +117,7 @@ var costs = map[string]string{
 	"kprobe.multi": "tens of ns a hit", "tracepoint": "tens of ns a hit",
 	"kprobe":       "tens of ns a hit where ftrace is, at most functions' entry; else about 1 µs",
 	"uprobe.multi": "about 1 µs a hit", "uprobe": "about 1 µs a hit",
+	"perf:tracepoint": "tens of ns a hit; counts only", "perf:kprobe": "tens of ns to 1 µs a hit; counts only", "perf:uprobe": "about 1 µs a hit; counts only",
 }
 
 // probeText writes the results for people.
