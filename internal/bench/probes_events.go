@@ -39,6 +39,7 @@ var offers = []struct {
 	{"200,000/s, JSON", "paced 1000000 200000", []string{"--json", "syscall:getppid%entry"}},
 	{"500,000/s", "paced 2500000 500000", []string{"syscall:getppid%entry"}},
 	{"as fast as can be", "getppid 10000000", []string{"syscall:getppid%entry"}},
+	{"as fast as can be, with stacks", "getppid 3000000", []string{"--stack", "syscall:getppid%entry"}},
 }
 
 // eventsCase measures how many events a second the event view takes.
@@ -62,7 +63,7 @@ func eventsCase() probesCase {
 			text.WriteString("## The event view, this machine\n\n`trapline trace --events`, written to a file, beside a process that makes one system call an event.\n" +
 				"The goal: 200,000 events a second are shown, and those that are not are counted: shown and dropped are all.\n\n")
 			text.WriteString("| offered | a second | shown a second | dropped | shown and dropped |\n| --- | ---: | ---: | ---: | ---: |\n")
-			return each(in, func(s eventsSample) {
+			err := each(in, func(s eventsSample) {
 				rate := func(n uint64) float64 { return float64(n) / s.Wall.Seconds() }
 				whole := "all"
 				if s.Shown+s.Dropped != s.Offered {
@@ -70,6 +71,8 @@ func eventsCase() probesCase {
 				}
 				fmt.Fprintf(text, "| %s | %.0f | %.0f | %.2f %% | %s |\n", s.Name, rate(s.Offered), rate(s.Shown), 100*float64(s.Dropped)/float64(s.Offered), whole)
 			})
+			text.WriteByte('\n')
+			return err
 		},
 	}
 }
@@ -131,7 +134,7 @@ func countEvents(file string) (shown, dropped uint64, err error) {
 			dropped += row.Dropped
 		case bytes.HasPrefix(line, []byte("dropped: ")):
 			number, _, _ := strings.Cut(string(line[len("dropped: "):]), " ")
-			n, err := strconv.ParseUint(strings.ReplaceAll(number, ",", ""), 10, 64)
+			n, err := strconv.ParseUint(number, 10, 64)
 			if err != nil {
 				return 0, 0, fmt.Errorf("%s: %w", line, err)
 			}

@@ -70,9 +70,11 @@ func tablesCase() probesCase {
 			fmt.Fprintf(text, "## The reader of a table, this machine\n\nCPU time of `trapline trace` over %.0f s, from the first table on; two processes make system calls without a pause.\n\n",
 				tableTime.Seconds())
 			text.WriteString("| table | hits/s | share of a CPU | goal |\n| --- | ---: | ---: | ---: |\n")
-			return each(in, func(s tableSample) {
+			err := each(in, func(s tableSample) {
 				fmt.Fprintf(text, "| %s | %.1f million | %.2f %% | %.0f %% |\n", s.Name, s.Rate/1e6, s.CPU*100, tableGoal*100)
 			})
+			text.WriteByte('\n')
+			return err
 		},
 	}
 }
