@@ -72,6 +72,18 @@ int follow_exec(__u64 *ctx)
 	return 0;
 }
 
+/* Marks the task that runs this program (BPF_PROG_TEST_RUN), whatever number it has in its PID namespace. */
+SEC("raw_tp/trapline")
+int mark_self(void *ctx)
+{
+	struct task *t = bpf_task_storage_get(&tasks, (struct task_struct *)bpf_get_current_task_btf(), 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+
+	if (!t)
+		return 1;
+	t->flags |= control.mark_flags;
+	return 0;
+}
+
 /* Marks tasks that run already. */
 SEC("iter/task")
 int mark_tasks(struct bpf_iter__task *ctx)
@@ -81,7 +93,7 @@ int mark_tasks(struct bpf_iter__task *ctx)
 
 	if (!task)
 		return 0;
-	if (task->tgid != control.mark_tgid && task->pid != control.mark_tid)
+	if (task->tgid != control.mark_tgid)
 		return 0;
 	t = bpf_task_storage_get(&tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!t) {

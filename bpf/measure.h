@@ -178,51 +178,72 @@ __attribute__((noinline)) int find_frame(struct task *t, __u32 probe, __u64 key)
 	return -1;
 }
 
+/* Two stack pointers less than this apart are taken to be of one stack: the kernel's are no larger, and lie apart from each other. */
+#define STACK_BYTES 16384
+
+inline_always int on_stack_below(__u64 key, __u64 above)
+{
+	return key < above && above - key < STACK_BYTES;
+}
+
+/* The top frame's call will not return any more. */
+inline_always void drop_top(struct task *t)
+{
+	__u32 d = t->depth - 1;
+	struct frame *f = frame_at(t, d);
+	struct row *r = row_of(f->probe, f->context);
+
+	if (r)
+		ADD_SELDOM(r->lost, 1);
+	t->depth = d;
+}
+
 /*
- * A call begins where the top frame has one with the same key: that is another probe of the same call, or an earlier call whose
- * return was lost. What is above such a one is no newer.
+ * A call begins, and the top frame is not that of a call around it. Stacks grow down: frames that lie below the new call on its
+ * stack are of calls whose returns never came. One at the same place is another probe of the same call, or, if it is of the same
+ * probe, an earlier call whose return was lost.
  */
 __attribute__((noinline)) int drop_stale(struct task *t, __u32 probe, __u64 key)
 {
-	int d = find_frame(t, probe, key);
+	int d;
 
-	if (!t || d < 0)
+	if (!t)
 		return 0;
-	for (__u32 i = 0; i < DEPTH; i++) {
-		__u32 at = d + i;
-		struct frame *f;
-		struct row *r;
-
-		if (at >= t->depth || at >= DEPTH)
+	for (int i = 0; i < DEPTH; i++) {
+		if (!t->depth || !on_stack_below(frame_at(t, t->depth - 1)->key, key))
 			break;
-		f = frame_at(t, at);
-		r = row_of(f->probe, f->context);
-		if (r)
-			ADD_SELDOM(r->lost, 1);
+		drop_top(t);
 	}
-	t->depth = d;
+	d = find_frame(t, probe, key);
+	if (d < 0)
+		return 0;
+	for (int i = 0; i < DEPTH; i++) {
+		if (t->depth <= d)
+			break;
+		drop_top(t);
+	}
 	return 0;
 }
 
-/* A call begins. Gives the depth that it has, from 1, or 0 if there is no place for it: then its return is not counted either. */
-inline_always __u32 enter(struct task *t, __u32 probe, __u32 context, __u64 key)
+/* Takes a frame for a call that begins. 0: there is none left, and its return will not be counted either. */
+inline_always struct frame *take_frame(struct task *t, __u32 probe, __u32 context, __u64 key)
 {
 	__u32 d = t->depth, slot;
 	struct frame *f;
-	struct row *r = row_of(probe, context);
 
-	if (!r)
-		return 0;
-	if (d && frame_at(t, d - 1)->key == key) {
-		drop_stale(t, probe, key);
-		d = t->depth;
+	if (d) {
+		__u64 top = frame_at(t, d - 1)->key;
+
+		if (top == key || on_stack_below(top, key)) {
+			drop_stale(t, probe, key);
+			d = t->depth;
+		}
 	}
 	if (d >= DEPTH) {
-		ADD_SELDOM(r->missed, 1);
+		count_missed(probe, context);
 		t->over++;
 		return 0;
 	}
-	ADD(r->started, 1);
 	slot = next_slot(t);
 	/* Taken before it is filled: a probe in an interrupt takes the next one. */
 	*(volatile __u32 *)&t->depth = d + 1;
@@ -233,9 +254,18 @@ inline_always __u32 enter(struct task *t, __u32 probe, __u32 context, __u64 key)
 	f->probe = probe;
 	f->context = context;
 	f->nested = 0;
+	return f;
+}
+
+/* The call of a frame that was just taken counts, and its time runs from here on. */
+inline_always void start_call(struct frame *f, __u32 probe, __u32 context)
+{
+	struct row *r = row_of(probe, context);
+
+	if (r)
+		ADD(r->started, 1);
 	/* Last, so that the least of our own time is measured. */
 	f->start = bpf_ktime_get_ns();
-	return d + 1;
 }
 
 /*

@@ -90,6 +90,58 @@ inline_always void fill_words(void *ctx, struct scratch *s, enum source from)
 	}
 }
 
+/*
+ * A predicate that is one comparison of a word with a constant, of a program that serves one probe alone. It needs no interpreter:
+ * to the verifier all but the comparison itself is dead.
+ */
+const volatile __u32 tested_word = 0; /* + 1; 0: the recipe has the predicate, if there is one */
+const volatile __u32 tested_op = 0;
+const volatile __u32 tested_signed = 0; /* the comparison is */
+const volatile __u32 tested_shift = 0; /* bits */
+const volatile __u32 tested_size = 0; /* bytes */
+const volatile __u32 tested_format = 0;
+const volatile __u64 tested_value = 0;
+
+/*
+ * Reads a word in a branch of its own. Else the compiler chooses between addresses and reads once, which the verifier refuses for a
+ * program's context.
+ */
+#define READ_HERE(to, from, i) asm volatile("%0 = *(u64 *)(%1 + %2)" : "=r"(to) : "r"(from), "i"((i)*8))
+
+/* Does the hit pass such a predicate, or is there none? */
+inline_always int passes(void *ctx, enum source from)
+{
+	__u32 tested = tested_word, words = words_here;
+	__u64 v = 0;
+
+	if (!tested)
+		return 1;
+	switch (from) {
+	case FROM_REGS:
+#pragma unroll
+		for (int i = 0; i < REGS; i++)
+			if (tested == i + 1)
+				READ_HERE(v, ctx, i);
+		break;
+	case FROM_FUNCTION:
+#pragma unroll
+		for (int i = 0; i < 8; i++)
+			if (tested == i + 1)
+				bpf_get_func_arg(ctx, i, &v);
+		break;
+	case FROM_RECORD:
+	case FROM_ARGUMENTS:
+#pragma unroll
+		for (int i = 0; i < WORDS; i++)
+			if (tested == i + 1 && words > i && (i > 0 || from == FROM_ARGUMENTS))
+				READ_HERE(v, ctx, i);
+		break;
+	case FROM_SYSCALL:
+		return 1; /* these programs serve many probes */
+	}
+	return holds(tested_op, tested_signed, cut(v >> (tested_shift & 63), tested_size, tested_format), tested_value);
+}
+
 /* A hit that stands alone. retval is only looked at where the probe is at a return. */
 inline_always int count(void *ctx, __u32 probe, enum source from, __u32 kind, __u64 retval)
 {
@@ -97,10 +149,10 @@ inline_always int count(void *ctx, __u32 probe, enum source from, __u32 kind, __
 	struct recipe *r;
 	struct scratch *s;
 
-	if (!counts_here())
+	if (!counts_here() || !passes(ctx, from))
 		return 0;
 	context = current_context();
-	if (!recipes_used) {
+	if (!recipes_used || tested_word) {
 		count_hit(probe, context);
 		return 0;
 	}
@@ -137,10 +189,9 @@ inline_always struct values *saved_at(struct saved *s, __u32 depth)
 }
 
 /* Does the call count, by its predicate at entry? What it shows is kept for its return. */
-inline_always int begin_values(void *ctx, struct task *t, struct scratch *s, struct recipe *r, __u32 probe, __u32 context, enum source from)
+inline_always int begin_values(void *ctx, struct scratch *s, struct recipe *r, __u32 slot, __u32 context, enum source from)
 {
 	struct saved *saved;
-	__u32 slot = next_slot(t);
 
 	fill_words(ctx, s, from);
 	read_values(s, r, 0, context);
@@ -160,9 +211,10 @@ inline_always int begin(void *ctx, __u32 probe, enum source from, __u64 key)
 	__u32 context, slot = 0, ok = 1;
 	struct recipe *r = 0;
 	struct scratch *s;
+	struct frame *f;
 	struct task *t;
 
-	if (!control.enabled)
+	if (!control.enabled || !passes(ctx, from))
 		return 0;
 	t = current_task();
 	context = current_context();
@@ -171,20 +223,27 @@ inline_always int begin(void *ctx, __u32 probe, enum source from, __u64 key)
 			count_missed(probe, context);
 		return 0;
 	}
-	if (recipes_used)
+	f = take_frame(t, probe, context, key);
+	if (!f)
+		return 0;
+	if (recipes_used && !tested_word)
 		r = bpf_map_lookup_elem(&recipes, &probe);
 	if (r && (r->fetches || r->flags & RECIPE_EVENT)) {
 		s = take_scratch(&slot);
-		if (!s) {
+		if (s) {
+			ok = begin_values(ctx, s, r, f->slot, context, from);
+			give_scratch(slot);
+		} else {
+			ok = 0;
 			count_missed(probe, context);
+		}
+		if (!ok) {
+			*(volatile __u32 *)&t->depth = t->depth - 1; /* gives the frame back */
 			return 0;
 		}
-		ok = begin_values(ctx, t, s, r, probe, context, from);
-		give_scratch(slot);
-		if (!ok)
-			return 0;
 	}
-	return enter(t, probe, context, key);
+	start_call(f, probe, context);
+	return 1;
 }
 
 /* A counted call returns, and shows something or has a predicate on its return. Gives whether it counts. */
@@ -244,7 +303,7 @@ inline_always int end(void *ctx, __u32 probe, enum source from, __u64 key, __u64
 
 		if (recipes_used)
 			r = bpf_map_lookup_elem(&recipes, &probe);
-		if (row && !(r && r->tests) && (!filtering || (t && t->flags & TASK_TRACED)))
+		if (row && !tested_word && !(r && r->tests) && (!filtering || (t && t->flags & TASK_TRACED)))
 			ADD_SELDOM(row->unpaired, 1);
 		return 0;
 	}
@@ -253,7 +312,7 @@ inline_always int end(void *ctx, __u32 probe, enum source from, __u64 key, __u64
 	f = frame_at(t, d);
 	t->over = 0; /* all that began inside has ended */
 	nested = f->nested + 1;
-	if (recipes_used)
+	if (recipes_used && !tested_word)
 		r = bpf_map_lookup_elem(&recipes, &probe);
 	if (r && (r->return_tests || r->flags & RECIPE_EVENT) && !end_values(ctx, t, r, f, from, retval, now - f->start)) {
 		/* It was entered, and does not count: as if it had not been. */

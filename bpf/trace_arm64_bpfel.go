@@ -35,11 +35,10 @@ type TraceControlPage struct {
 	Context   uint32
 	Enabled   uint32
 	MarkTgid  uint32
-	MarkTid   uint32
 	MarkFlags uint32
 	Marked    uint32
 	LostTasks uint32
-	Pad       [9]uint32
+	Pad       [10]uint32
 }
 
 type TraceEvent struct {
@@ -244,6 +243,7 @@ const (
 	TraceProgKprobeCount        = "kprobe_count"
 	TraceProgKretprobeCount     = "kretprobe_count"
 	TraceProgKretprobeEnd       = "kretprobe_end"
+	TraceProgMarkSelf           = "mark_self"
 	TraceProgMarkTasks          = "mark_tasks"
 	TraceProgRawTracepointCount = "raw_tracepoint_count"
 	TraceProgSession            = "session"
@@ -278,6 +278,13 @@ const (
 	TraceVarStringsUsed         = "strings_used"
 	TraceVarSyscallReturns      = "syscall_returns"
 	TraceVarTestOpType          = "test_op_type"
+	TraceVarTestedFormat        = "tested_format"
+	TraceVarTestedOp            = "tested_op"
+	TraceVarTestedShift         = "tested_shift"
+	TraceVarTestedSigned        = "tested_signed"
+	TraceVarTestedSize          = "tested_size"
+	TraceVarTestedValue         = "tested_value"
+	TraceVarTestedWord          = "tested_word"
 	TraceVarTimingCpu           = "timing_cpu"
 	TraceVarWakeupBytes         = "wakeup_bytes"
 	TraceVarWordsHere           = "words_here"
@@ -336,6 +343,7 @@ type TraceProgramSpecs struct {
 	KprobeCount        *ebpf.ProgramSpec `ebpf:"kprobe_count"`
 	KretprobeCount     *ebpf.ProgramSpec `ebpf:"kretprobe_count"`
 	KretprobeEnd       *ebpf.ProgramSpec `ebpf:"kretprobe_end"`
+	MarkSelf           *ebpf.ProgramSpec `ebpf:"mark_self"`
 	MarkTasks          *ebpf.ProgramSpec `ebpf:"mark_tasks"`
 	RawTracepointCount *ebpf.ProgramSpec `ebpf:"raw_tracepoint_count"`
 	Session            *ebpf.ProgramSpec `ebpf:"session"`
@@ -389,6 +397,13 @@ type TraceVariableSpecs struct {
 	StringsUsed    *ebpf.VariableSpec `ebpf:"strings_used"`
 	SyscallReturns *ebpf.VariableSpec `ebpf:"syscall_returns"`
 	TestOpType     *ebpf.VariableSpec `ebpf:"test_op_type"`
+	TestedFormat   *ebpf.VariableSpec `ebpf:"tested_format"`
+	TestedOp       *ebpf.VariableSpec `ebpf:"tested_op"`
+	TestedShift    *ebpf.VariableSpec `ebpf:"tested_shift"`
+	TestedSigned   *ebpf.VariableSpec `ebpf:"tested_signed"`
+	TestedSize     *ebpf.VariableSpec `ebpf:"tested_size"`
+	TestedValue    *ebpf.VariableSpec `ebpf:"tested_value"`
+	TestedWord     *ebpf.VariableSpec `ebpf:"tested_word"`
 	TimingCpu      *ebpf.VariableSpec `ebpf:"timing_cpu"`
 	WakeupBytes    *ebpf.VariableSpec `ebpf:"wakeup_bytes"`
 	WordsHere      *ebpf.VariableSpec `ebpf:"words_here"`
@@ -466,6 +481,13 @@ type TraceVariables struct {
 	StringsUsed    *ebpf.Variable `ebpf:"strings_used"`
 	SyscallReturns *ebpf.Variable `ebpf:"syscall_returns"`
 	TestOpType     *ebpf.Variable `ebpf:"test_op_type"`
+	TestedFormat   *ebpf.Variable `ebpf:"tested_format"`
+	TestedOp       *ebpf.Variable `ebpf:"tested_op"`
+	TestedShift    *ebpf.Variable `ebpf:"tested_shift"`
+	TestedSigned   *ebpf.Variable `ebpf:"tested_signed"`
+	TestedSize     *ebpf.Variable `ebpf:"tested_size"`
+	TestedValue    *ebpf.Variable `ebpf:"tested_value"`
+	TestedWord     *ebpf.Variable `ebpf:"tested_word"`
 	TimingCpu      *ebpf.Variable `ebpf:"timing_cpu"`
 	WakeupBytes    *ebpf.Variable `ebpf:"wakeup_bytes"`
 	WordsHere      *ebpf.Variable `ebpf:"words_here"`
@@ -486,6 +508,7 @@ type TracePrograms struct {
 	KprobeCount        *ebpf.Program `ebpf:"kprobe_count"`
 	KretprobeCount     *ebpf.Program `ebpf:"kretprobe_count"`
 	KretprobeEnd       *ebpf.Program `ebpf:"kretprobe_end"`
+	MarkSelf           *ebpf.Program `ebpf:"mark_self"`
 	MarkTasks          *ebpf.Program `ebpf:"mark_tasks"`
 	RawTracepointCount *ebpf.Program `ebpf:"raw_tracepoint_count"`
 	Session            *ebpf.Program `ebpf:"session"`
@@ -508,6 +531,7 @@ func (p *TracePrograms) Close() error {
 		p.KprobeCount,
 		p.KretprobeCount,
 		p.KretprobeEnd,
+		p.MarkSelf,
 		p.MarkTasks,
 		p.RawTracepointCount,
 		p.Session,

@@ -254,6 +254,27 @@ inline_always __u32 same_string(struct scratch *s, const struct recipe *r, __u32
 	return 0;
 }
 
+inline_always int holds(__u32 op, __u32 is_signed, __u64 l, __u64 v)
+{
+	switch (op) {
+	case TEST_EQUAL:
+		return l == v;
+	case TEST_NOT_EQUAL:
+		return l != v;
+	case TEST_LESS:
+		return is_signed ? (__s64)l < (__s64)v : l < v;
+	case TEST_LESS_EQUAL:
+		return is_signed ? (__s64)l <= (__s64)v : l <= v;
+	case TEST_GREATER:
+		return is_signed ? (__s64)l > (__s64)v : l > v;
+	case TEST_GREATER_EQUAL:
+		return is_signed ? (__s64)l >= (__s64)v : l >= v;
+	case TEST_BITS:
+		return (l & v) != 0;
+	}
+	return 0;
+}
+
 /* One comparison. A value that could not be read makes it false. */
 __attribute__((noinline)) int compare(struct scratch *s, const struct recipe *r, __u32 i)
 {
@@ -279,23 +300,7 @@ __attribute__((noinline)) int compare(struct scratch *s, const struct recipe *r,
 			return 0;
 		v = s->values.number[right];
 	}
-	switch (t->op) {
-	case TEST_EQUAL:
-		return l == v;
-	case TEST_NOT_EQUAL:
-		return l != v;
-	case TEST_LESS:
-		return t->is_signed ? (__s64)l < (__s64)v : l < v;
-	case TEST_LESS_EQUAL:
-		return t->is_signed ? (__s64)l <= (__s64)v : l <= v;
-	case TEST_GREATER:
-		return t->is_signed ? (__s64)l > (__s64)v : l > v;
-	case TEST_GREATER_EQUAL:
-		return t->is_signed ? (__s64)l >= (__s64)v : l >= v;
-	case TEST_BITS:
-		return (l & v) != 0;
-	}
-	return 0;
+	return holds(t->op, t->is_signed, l, v);
 }
 
 /* The predicate of one phase: its tests in postfix order. */

@@ -36,12 +36,11 @@ typedef __u32 __wsum;
 struct control_page {
 	__u32 context; /* loader.SetContext */
 	__u32 enabled; /* 0 until every probe is placed */
-	__u32 mark_tgid; /* the task iterator marks this process, or this thread, */
-	__u32 mark_tid;
+	__u32 mark_tgid; /* the task iterator marks this process */
 	__u32 mark_flags; /* with these flags, */
 	__u32 marked; /* and counts those that had not all of them */
 	__u32 lost_tasks; /* tasks that could not be marked: there was no memory */
-	__u32 pad[9];
+	__u32 pad[10];
 };
 
 /* What one CPU measured of one probe in one context. The count is the histogram's sum. */

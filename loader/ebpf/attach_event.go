@@ -26,7 +26,12 @@ func (s *Session) attachTracepoint(p *Probe) error {
 		words = uint32(min(f.Size/8, regWords))
 		half = flag(f.Size%8 >= 4)
 	}
-	prog, err := s.objects.load("tracepoint_count", variant{consts: constants{"words_here": words, "half_here": half, "probe_here": p.index + 1}})
+	consts := alone(p)
+	consts["words_here"], consts["half_here"] = words, half
+	if word, ok := consts["tested_word"].(uint32); ok && word > words {
+		delete(consts, "tested_word") // it is no whole one
+	}
+	prog, err := s.objects.load("tracepoint_count", variant{consts: consts})
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -61,7 +62,12 @@ func fentryPrograms(p *Probe) []request {
 }
 
 // alone are the constants of a program that serves one probe, and so needs no cookie to know which.
-func alone(p *Probe) constants { return constants{"probe_here": p.index + 1} }
+// Its predicate, if that is a single test, is part of it.
+func alone(p *Probe) constants {
+	consts := constants{"probe_here": p.index + 1}
+	maps.Copy(consts, p.tested)
+	return consts
+}
 
 // explainFentry says what an error of the kernel means for a trampoline.
 func explainFentry(err error) error {

@@ -9,11 +9,15 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
+	"sync"
 	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/bpf"
 )
 
 // Flags of a task, of wire.h.
@@ -35,9 +39,13 @@ func (s *Session) Follow(pid int) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	mark := s.mark
+	if !initialPIDNamespace() {
+		mark = s.markByDescriptor
+	}
 	// What a thread starts is found by the hook at its fork, if the thread is marked; else by the next round.
 	for {
-		n, err := s.mark(uint32(pid), 0, taskTraced)
+		n, err := mark(pid)
 		if err != nil {
 			return fmt.Errorf("process %d: %w", pid, err)
 		}
@@ -47,10 +55,10 @@ func (s *Session) Follow(pid int) error {
 	}
 }
 
-// mark sets flags of the tasks of a process, or of one thread, and gives how many it changed.
-func (s *Session) mark(tgid, tid, flags uint32) (int, error) {
+// mark traces the tasks of a process, and gives how many were not traced before.
+func (s *Session) mark(pid int) (int, error) {
 	page := s.control.page
-	page.MarkTgid, page.MarkTid, page.MarkFlags = tgid, tid, flags
+	page.MarkTgid, page.MarkFlags = uint32(pid), taskTraced
 	atomic.StoreUint32(&page.Marked, 0)
 	lost := atomic.LoadUint32(&page.LostTasks)
 	prog, err := s.keep("mark_tasks")
@@ -74,6 +82,50 @@ func (s *Session) mark(tgid, tid, flags uint32) (int, error) {
 		return 0, fmt.Errorf("no memory to mark %d tasks", n)
 	}
 	return int(atomic.LoadUint32(&page.Marked)), nil
+}
+
+// initialPIDNamespace says whether process ids mean the same to us and to the programs.
+var initialPIDNamespace = sync.OnceValue(func() bool {
+	const initial = "pid:[4026531836]" // PROC_PID_INIT_INO, include/linux/proc_ns.h
+	name, err := os.Readlink("/proc/self/ns/pid")
+	return err != nil || name == initial
+})
+
+// markByDescriptor does the same in a PID namespace, whose ids the programs do not know: each thread is named by a pidfd. Those of
+// threads other than the first need Linux 6.9.
+func (s *Session) markByDescriptor(pid int) (int, error) {
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return 0, err
+	}
+	marked := 0
+	for _, entry := range threads {
+		tid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		flags := 0
+		if tid != pid {
+			flags = unix.PIDFD_THREAD
+		}
+		fd, err := unix.PidfdOpen(tid, flags)
+		if errors.Is(err, unix.ESRCH) {
+			continue // it has ended
+		}
+		if err != nil {
+			return marked, fmt.Errorf("thread %d: in a PID namespace, threads can be followed from Linux 6.9 on (%w); run trapline outside of it, or trace a command", tid, err)
+		}
+		err = s.objects.maps[mapTasks].Update(uint32(fd), bpf.TraceTask{Flags: taskTraced}, ebpf.UpdateNoExist)
+		unix.Close(fd)
+		switch {
+		case errors.Is(err, ebpf.ErrKeyExist):
+		case err != nil:
+			return marked, fmt.Errorf("thread %d: %w", tid, err)
+		default:
+			marked++
+		}
+	}
+	return marked, nil
 }
 
 // keep loads a program that is needed again and again, once. The caller holds s.mu.
@@ -112,8 +164,13 @@ func (s *Session) Launch(cmd *exec.Cmd) error {
 }
 
 func (s *Session) launch(cmd *exec.Cmd) error {
-	if _, err := s.mark(0, uint32(unix.Gettid()), taskLauncher); err != nil {
+	self, err := s.keep("mark_self")
+	if err != nil {
 		return fmt.Errorf("start %s: %w", cmd.Path, err)
+	}
+	s.control.page.MarkFlags = taskLauncher
+	if ret, err := self.Run(&ebpf.RunOptions{}); err != nil || ret != 0 {
+		return fmt.Errorf("start %s: mark this thread: %w", cmd.Path, errors.Join(err, noMemory(ret)))
 	}
 	prog, err := s.keep("follow_exec")
 	if err != nil {
@@ -125,6 +182,14 @@ func (s *Session) launch(cmd *exec.Cmd) error {
 	}
 	defer l.Close()
 	return cmd.Start() // comes back when the execve is done
+}
+
+// noMemory is the error of a program that could not keep a task's state.
+func noMemory(ret uint32) error {
+	if ret == 0 {
+		return nil
+	}
+	return unix.ENOMEM
 }
 
 // attachTaskHooks watches what tasks begin and end: traced ones start others, and latency probes have calls under way.

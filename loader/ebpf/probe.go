@@ -29,7 +29,8 @@ type Probe struct {
 	Kind      probes.Kind // never KindDefault
 	Mechanism Mechanism
 
-	index   uint32 // in the session: its rows and recipe
+	index   uint32    // in the session: its rows and recipe
+	tested  constants // of a program for this probe alone: its predicate, if that is a single test
 	tried   []error
 	missed  []func() uint64 // what the kernel says it did not deliver
 	lost    []func() uint64 // and, of the returns of calls that it had delivered

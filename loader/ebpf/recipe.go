@@ -53,6 +53,24 @@ func (r *recipe) empty() bool {
 	return r.Fetches == 0 && r.Tests == 0 && r.ReturnTests == 0 && r.Flags == 0
 }
 
+// singleTest gives a predicate as constants of a program, if it is one comparison of a word with a constant and nothing else is
+// read. That is what most predicates are, and it costs a program a few instructions where the recipe's interpreter takes hundreds.
+func (r *recipe) singleTest() constants {
+	f, t := &r.Fetch[0], &r.Test[0]
+	switch {
+	case r.Flags != 0, r.Fetches != 1, r.Tests != 1, r.ReturnTests != 0, r.Strings != 0:
+		return nil
+	case t.Left != 0, t.Right != 0, bpf.TraceTestOp(t.Op) > bpf.TraceTestOpTEST_BITS:
+		return nil
+	case bpf.TraceBase(f.Base) != bpf.TraceBaseBASE_WORD, f.Derefs != 0, f.AtReturn != 0:
+		return nil
+	}
+	return constants{
+		"tested_word": uint32(f.Index) + 1, "tested_op": uint32(t.Op), "tested_signed": uint32(t.IsSigned), "tested_shift": uint32(f.Shift),
+		"tested_size": uint32(f.Size), "tested_format": uint32(f.Format), "tested_value": t.Value,
+	}
+}
+
 // compiler makes a recipe. Errors stand at the character that they are about.
 type compiler struct {
 	kernel *place.Kernel

@@ -129,7 +129,7 @@ func (s *Session) sharedPrograms() (list []request) {
 	add(returns, "syscall_exit", nil)
 	add(any((*Probe).HasLatency), "task_ends", nil)
 	add(s.opts.Filter, "follow_fork", nil)
-	add(s.opts.Filter, "mark_tasks", nil)
+	add(s.opts.Filter, "mark_self", nil)
 	add(s.opts.Filter, "follow_exec", nil)
 	add(s.opts.CPUTime, "switch_cpu", nil)
 	return list
@@ -255,6 +255,7 @@ func (s *Session) setRecipe(p *Probe, m Mechanism) error {
 	s.mu.Lock()
 	s.shown[p.index] = r.shown
 	s.mu.Unlock()
+	p.tested = r.singleTest()
 	if r.empty() {
 		return nil
 	}

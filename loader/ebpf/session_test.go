@@ -235,6 +235,44 @@ for line in sys.stdin:
 	}
 }
 
+// In a PID namespace, where ids mean something else than to the kernel's programs, commands and processes are followed too.
+func TestPIDNamespace(t *testing.T) {
+	if os.Getenv("TRAPLINE_TEST_INSIDE") == "" {
+		cmd := exec.Command("unshare", "--pid", "--fork", "--mount-proc", os.Args[0], "-test.run", "^TestPIDNamespace$", "-test.v")
+		cmd.Env = append(os.Environ(), "TRAPLINE_TEST_INSIDE=1")
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "--- PASS: TestPIDNamespace") {
+			t.Fatalf("in a PID namespace: %v\n%s", err, out)
+		}
+		return
+	}
+	text := "syscall:write%entry if %a2 == 1"
+	s := open(t, Options{}, text)
+	if n := trace(t, s, bytesOneByOne("100")...)[text].Stats.Count; n != 100 {
+		t.Errorf("command: %d writes, want 100", n)
+	}
+	cmd := exec.Command("sh", "-c", "read x; exec dd if=/dev/zero of=/dev/null bs=1 count=50 status=none")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Follow(cmd.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.Write([]byte("x\n")); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if n := byText(s)[text].Stats.Count; n != 150 {
+		t.Errorf("process: %d writes, want 50 more than 100", n)
+	}
+}
+
 // Every row carries the context in which its calls began.
 func TestContexts(t *testing.T) {
 	text := "syscall:write%latency if %a2 == 1"

@@ -131,6 +131,31 @@ func TestUprobeRefused(t *testing.T) {
 	}
 }
 
+// Calls that are left from deep inside do not fill the task's stack of frames, nor lend their arguments to others.
+func TestLongjmpFromBelow(t *testing.T) {
+	path := recursion(t)
+	dive, greet, recurse := "uprobe:"+path+":dive%latency", "uprobe:"+path+":greet%latency", "uprobe:"+path+":recurse%latency"
+	s := open(t, Options{}, dive, greet, recurse)
+	got := trace(t, s, path, "3", "1", "100", "0", "0")
+	for text, want := range map[string]uint64{greet: 1, recurse: 3} {
+		if n := got[text]; n.Stats.Count != want || n.Losses != (probes.Losses{}) {
+			t.Errorf("%s: %d calls, %+v; want %d and no losses", text, n.Stats.Count, n.Losses, want)
+		}
+	}
+	if n := got[dive]; n.Stats.Count != 0 || n.Losses.Missed+n.Losses.Ended != 600 || n.Losses.Active != 0 || n.Losses.Unpaired != 0 {
+		t.Errorf("dive: %d calls, %+v; want none, and 600 that never came back", n.Stats.Count, n.Losses)
+	}
+}
+
+func TestArgumentsAfterLongjmp(t *testing.T) {
+	path := recursion(t)
+	s := open(t, Options{Events: &EventOptions{}}, "uprobe:"+path+":leap%latency n=%a0:u64")
+	list := events(t, s, path, "1", "1", "5", "0", "0")
+	if len(list) != 1 || list[0].Args[0].Num != 0 {
+		t.Errorf("events %+v; want one, of the call that returned: n=0", list)
+	}
+}
+
 // Two programs on one CPU take each other's turn in the middle of a probe, and no hit is lost.
 func TestPreemptedUprobe(t *testing.T) {
 	path := recursion(t)

@@ -4,7 +4,7 @@
 //
 //	recursion DEPTH CALLS LEAPS SPINS MICROSECONDS
 //
-// flags: -O1 -fno-inline -fno-optimize-sibling-calls -fno-ipa-cp -fno-ipa-icf
+// flags: -O1 -Wno-infinite-recursion -fno-inline -fno-optimize-sibling-calls -fno-ipa-cp -fno-ipa-icf
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +24,15 @@ __attribute__((noinline)) void leap(long n)
 	sink++;
 	if (n)
 		longjmp(back, 1);
+}
+
+/* Leaves all the calls that it makes at once. */
+__attribute__((noinline)) void dive(long n)
+{
+	if (!n)
+		longjmp(back, 1);
+	dive(n - 1);
+	sink++;
 }
 
 __attribute__((noinline)) void greet(const char *name, int times)
@@ -57,6 +66,9 @@ int main(int argc, char **argv)
 		if (!setjmp(back))
 			leap(1);
 	leap(0);
+	for (volatile long i = 0; i < atol(argv[3]); i++)
+		if (!setjmp(back))
+			dive(5);
 	name[0] = 'w'; /* a probe reads only what is in memory already */
 	greet(name, 7);
 	for (long i = 0; i < atol(argv[4]); i++)
