@@ -237,7 +237,7 @@ func (t *Table) notes() []string {
 		notes = append(notes, fmt.Sprintf("unpaired: %s from before the probe was placed returned; not counted", number(lost.Unpaired, "call")))
 	}
 	if lost.Ended > 0 {
-		notes = append(notes, fmt.Sprintf("ended: %s that the task never came back from; not counted", number(lost.Ended, "call")))
+		notes = append(notes, fmt.Sprintf("ended: %s whose task ended before they returned; not counted", number(lost.Ended, "call")))
 	}
 	if lost.Active > 0 {
 		notes = append(notes, fmt.Sprintf("active: %s in progress; not counted yet", number(lost.Active, "call")))

@@ -105,7 +105,11 @@ func detachedLockdown() ([]byte, error) {
 func lockdown() error {
 	state, err := Lockdown()
 	if err == nil && state != "none" {
-		err = feature.Missing("the kernel is locked down (%s): no kprobes, no fentry; checkpoints are not affected", state)
+		lost := "probes and checkpoints are not affected"
+		if state == "confidentiality" {
+			lost = "no probes of its functions; checkpoints are not affected"
+		}
+		err = feature.Missing("the kernel is locked down (%s): %s", state, lost)
 	}
 	return err
 }

@@ -192,8 +192,7 @@ func (s *Session) attachBy(ctx context.Context, m Mechanism, list []*Probe) map[
 	case MechanismRawTracepoint:
 		each(s.attachRawTracepoint)
 	case MechanismSyscall:
-		err := s.attachSyscalls(ready)
-		each(func(*Probe) error { return err })
+		s.attachSyscalls(ready, out)
 	case MechanismUprobeMulti:
 		s.attachUprobesMulti(ready, out)
 	case MechanismUprobe:

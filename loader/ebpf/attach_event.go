@@ -5,6 +5,7 @@ package ebpf
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
@@ -47,6 +48,7 @@ func (s *Session) attachTracepoint(p *Probe) error {
 	}
 	s.stack.push(prog.Close)
 	s.stack.pushLink(l.Close)
+	p.missed = append(p.missed, programMisses(prog))
 	return nil
 }
 
@@ -90,18 +92,29 @@ func (s *Session) attachRawTracepoint(p *Probe) error {
 }
 
 // attachSyscalls places all probes of system calls: two programs serve them all.
-func (s *Session) attachSyscalls(list []*Probe) error {
+func (s *Session) attachSyscalls(list []*Probe, out map[*Probe]error) {
+	list = s.tabulate(list, out)
 	if len(list) == 0 {
-		return nil
+		return
 	}
+	returns := slices.ContainsFunc(list, func(p *Probe) bool { return p.Kind != probes.KindEntry })
+	err := s.attachKernelProgram("syscall_enter", constants{"syscall_returns": flag(returns)}, list)
+	if err == nil && returns {
+		err = s.attachKernelProgram("syscall_exit", nil, list)
+	}
+	for _, p := range list {
+		out[p] = err
+	}
+}
+
+// tabulate tells the programs which probes a system call has, and gives those that have found a place.
+func (s *Session) tabulate(list []*Probe, out map[*Probe]error) (placed []*Probe) {
 	table := map[uint32]*bpf.TraceSyscallProbes{}
-	returns := false
 	for _, p := range list {
 		nr := uint32(p.Syscall)
 		if table[nr] == nil {
 			table[nr] = &bpf.TraceSyscallProbes{Any: 1}
 		}
-		returns = returns || p.Kind != probes.KindEntry
 		chain := &table[nr].Entry
 		switch p.Kind {
 		case probes.KindLatency:
@@ -110,20 +123,16 @@ func (s *Session) attachSyscalls(list []*Probe) error {
 			chain = &table[nr].Exit
 		}
 		if !chainAdd(chain, p.index+1) {
-			return fmt.Errorf("%s: more than %d probes of one kind at one system call", p.Name, len(chain))
+			out[p] = fmt.Errorf("a system call has at most %d probes of one kind; trace the others in another run", len(chain))
+			continue
 		}
-	}
-	for nr, entry := range table {
-		if err := s.objects.maps[mapSyscalls].Put(nr, entry); err != nil {
-			return fmt.Errorf("system call %d: %w", nr, err)
+		if err := s.objects.maps[mapSyscalls].Put(nr, table[nr]); err != nil {
+			out[p] = fmt.Errorf("system call %d: %w", nr, err)
+			continue
 		}
+		placed = append(placed, p)
 	}
-	if returns {
-		if err := s.attachKernelProgram("syscall_exit", nil); err != nil {
-			return err
-		}
-	}
-	return s.attachKernelProgram("syscall_enter", constants{"syscall_returns": flag(returns)})
+	return placed
 }
 
 // chainAdd puts a probe into the first free place.
@@ -138,17 +147,21 @@ func chainAdd(chain *[4]uint32, id uint32) bool {
 }
 
 // attachKernelProgram loads and attaches a program that names its own raw tracepoint, until the session ends.
-func (s *Session) attachKernelProgram(name string, consts constants) error {
+// group are the probes whose hits it serves, if it serves any.
+func (s *Session) attachKernelProgram(name string, consts constants, group []*Probe) error {
 	prog, err := s.objects.load(name, variant{consts: consts})
 	if err != nil {
 		return err
 	}
-	defer prog.Close() // the link holds it
+	s.stack.push(prog.Close)
 	l, err := link.AttachTracing(link.TracingOptions{Program: prog})
 	if err != nil {
 		return fmt.Errorf("attach eBPF program %s: %w", name, err)
 	}
 	s.stack.pushLink(l.Close)
+	if len(group) > 0 {
+		s.multis = append(s.multis, multiMisses{programMisses(prog), group, false})
+	}
 	return nil
 }
 
@@ -157,5 +170,5 @@ func (s *Session) attachTimekeeping() error {
 	if !s.opts.CPUTime {
 		return nil
 	}
-	return s.attachKernelProgram("switch_cpu", nil)
+	return s.attachKernelProgram("switch_cpu", nil, nil)
 }

@@ -133,6 +133,10 @@ func (s *Session) attachKprobes(list []*Probe, out map[*Probe]error) {
 	for _, p := range list {
 		out[p] = s.attachKprobe(p, program)
 	}
+	for name, prog := range programs {
+		returns := name == "kretprobe_end"
+		s.multis = append(s.multis, multiMisses{programMisses(prog), list, returns})
+	}
 }
 
 // half is one event of a probe: at the entry or at the return.
@@ -199,7 +203,7 @@ func (s *Session) linkKprobe(p *Probe, prog *ebpf.Program, ret bool) (link.Link,
 	}
 	l, err := attach(p.Symbol.Name, prog, &link.KprobeOptions{Cookie: uint64(p.index), Offset: p.Spec.Offset})
 	if err != nil {
-		return nil, fmt.Errorf("kprobe: %w", err)
+		return nil, err
 	}
 	return l, nil
 }
@@ -220,7 +224,7 @@ func (s *Session) attachMulti(ctx context.Context, list []*Probe, out map[*Probe
 		byKind[p.Kind] = append(byKind[p.Kind], p)
 	}
 	for kind, group := range byKind {
-		m := multi{s: s, ctx: ctx, out: out, session: session && kind == probes.KindLatency, kind: kind}
+		m := multi{s: s, ctx: ctx, out: out, session: session && kind == probes.KindLatency, kind: kind, group: group}
 		if len(group) == 1 {
 			m.consts = alone(group[0])
 		}
@@ -261,6 +265,7 @@ type multi struct {
 	out      map[*Probe]error
 	session  bool
 	kind     probes.Kind
+	group    []*Probe
 	consts   constants // of its programs
 	halves   []half
 	programs []*ebpf.Program
@@ -279,6 +284,7 @@ func (m *multi) load() error {
 		}
 		m.s.stack.push(prog.Close)
 		m.programs = append(m.programs, prog)
+		m.s.multis = append(m.s.multis, multiMisses{programMisses(prog), m.group, h.ret && m.kind == probes.KindLatency})
 	}
 	return nil
 }

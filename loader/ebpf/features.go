@@ -71,6 +71,10 @@ var features = sync.OnceValue(func() []*feature.Feature {
 			},
 		},
 		{
+			Name: "counted_misses", Level: feature.Extra, Since: "6.7", Use: "says how many hits kprobes and tracepoints lost because another program was running on that CPU",
+			Probe: feature.ByVersion("6.7"),
+		},
+		{
 			Name: "kallsyms", Level: feature.Extra, Needs: "CONFIG_KALLSYMS, kernel.kptr_restrict below 2, CAP_SYSLOG", Use: "kernel functions by address, stacks with names",
 			Probe: func() error {
 				s, err := probes.LoadSymbols()

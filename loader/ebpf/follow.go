@@ -195,12 +195,12 @@ func noMemory(ret uint32) error {
 // attachTaskHooks watches what tasks begin and end: traced ones start others, and latency probes have calls under way.
 func (s *Session) attachTaskHooks(latencies bool) error {
 	if latencies {
-		if err := s.attachKernelProgram("task_ends", nil); err != nil {
+		if err := s.attachKernelProgram("task_ends", nil, nil); err != nil {
 			return err
 		}
 	}
 	if !s.opts.Filter {
 		return nil
 	}
-	return s.attachKernelProgram("follow_fork", nil)
+	return s.attachKernelProgram("follow_fork", nil, nil)
 }

@@ -3,6 +3,8 @@
 package ebpf
 
 import (
+	"fmt"
+
 	"github.com/trapline/trapline/loader/internal/place"
 	"github.com/trapline/trapline/probes"
 )
@@ -31,6 +33,7 @@ type Probe struct {
 
 	index   uint32    // in the session: its rows and recipe
 	tested  constants // of a program for this probe alone: its predicate, if that is a single test
+	repeat  int       // which of several with one label it is, from 2 on
 	tried   []error
 	missed  []func() uint64 // what the kernel says it did not deliver
 	lost    []func() uint64 // and, of the returns of calls that it had delivered
@@ -50,10 +53,14 @@ func (p *Probe) Label() string {
 	if kernelFunction(p) && p.Spec.Offset == 0 || p.Spec.Provider == probes.ProviderSyscall {
 		usual = probes.KindLatency
 	}
-	if p.Kind == usual {
-		return p.Name
+	label := p.Name
+	if p.Kind != usual {
+		label += "%" + p.Kind.String()
 	}
-	return p.Name + "%" + p.Kind.String()
+	if p.repeat > 0 {
+		label += fmt.Sprintf(" #%d", p.repeat) // as the expressions were given
+	}
+	return label
 }
 
 // HasErrors says whether the probe counts returned errors.

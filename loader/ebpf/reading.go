@@ -71,7 +71,8 @@ func (s *Session) readMisses() {
 			p.kernelLost += f()
 		}
 	}
-	s.sharedMissed, s.sharedAmong = 0, 0
+	s.sharedMissed = 0
+	among := map[*Probe]bool{}
 	for _, m := range s.multis {
 		n := m.missed()
 		switch {
@@ -88,6 +89,9 @@ func (s *Session) readMisses() {
 			}
 		}
 		s.sharedMissed += n
-		s.sharedAmong += len(m.group)
+		for _, p := range m.group {
+			among[p] = true
+		}
 	}
+	s.sharedAmong = len(among)
 }

@@ -155,8 +155,13 @@ func (s *Session) resolve(specs []*probes.Spec) error {
 	if bytes := uint64(s.cpus) * uint64(len(s.all)) * uint64(s.opts.Contexts) * rowSize; bytes > maxRowBytes {
 		return fmt.Errorf("%d probes in %d contexts on %d CPUs would take %d MiB; take fewer probes", len(s.all), s.opts.Contexts, s.cpus, bytes>>20)
 	}
+	labels := map[string]int{}
 	for i, p := range s.all {
 		p.index = uint32(i)
+		label := p.Label()
+		if labels[label]++; labels[label] > 1 {
+			p.repeat = labels[label]
+		}
 	}
 	return nil
 }

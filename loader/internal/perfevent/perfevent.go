@@ -117,18 +117,28 @@ func (e *Event) Open(task, cpu int, bits, readFormat, period uint64) (int, error
 	fd, err := unix.PerfEventOpen(&attr, task, cpu, -1, unix.PERF_FLAG_FD_CLOEXEC)
 	runtime.KeepAlive(e)
 	if err != nil {
-		return -1, fmt.Errorf("%s: %w", e.what, e.explain(err))
+		return -1, e.explain(err)
 	}
 	return fd, nil
 }
+
+// explained is an error of the kernel in words that fit, where its own would mislead.
+type explained struct {
+	text string
+	err  error
+}
+
+func (e *explained) Error() string { return e.text }
+
+func (e *explained) Unwrap() error { return e.err }
 
 // explain says what an error of the kernel means.
 func (e *Event) explain(err error) error {
 	switch {
 	case errors.Is(err, unix.EINVAL) && e.what == "kprobe":
-		return fmt.Errorf("the kernel refuses kprobes there (a blacklisted or traced-unsafe function): %w", err)
+		return &explained{"the kernel refuses kprobes there: the function, or this part of it, is on its blacklist", err}
 	case errors.Is(err, unix.EILSEQ):
-		return fmt.Errorf("the offset is not at the start of an instruction: %w", err)
+		return &explained{"the offset is not at the start of an instruction", err}
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		if locked, _ := LockedDown(); locked && e.what == "kprobe" {
 			return fmt.Errorf("the kernel is locked down (confidentiality): %w", err)
