@@ -7,6 +7,7 @@
 //	getppid N		N system calls
 //	paced N RATE		N system calls getppid, so many a second: the pauses between are no system calls
 //	write N			N writes of one byte to /dev/null
+//	sizes N			N writes to /dev/null, of 1, 2 … N bytes, up to 255
 //	stat N PATH		N newfstatat
 //	open N PATH		N openat, each with its close
 //	function N		N calls of work()
@@ -25,6 +26,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -120,6 +122,12 @@ static void run(const char *line, int null)
 		for (long i = 0; i < n; i++)
 			if (write(null, "x", 1) != 1)
 				fail("write");
+	} else if (!strcmp(what, "sizes") && n < 256) {
+		static const char zeros[256];
+
+		for (long i = 1; i <= n; i++)
+			if (write(null, zeros, i) != i)
+				fail("write");
 	} else if (!strcmp(what, "stat") && sscanf(line, "%*s %*d %255s", path) == 1) {
 		struct stat st;
 
@@ -147,11 +155,16 @@ static void run(const char *line, int null)
 static void measure(const char *line, int null, int answers)
 {
 	unsigned long long cpu = now(CLOCK_PROCESS_CPUTIME_ID), start = now(CLOCK_MONOTONIC);
+	char text[64];
+	struct iovec answer = { .iov_base = text };
 
 	run(line, null);
 	start = now(CLOCK_MONOTONIC) - start;
 	cpu = now(CLOCK_PROCESS_CPUTIME_ID) - cpu;
-	dprintf(answers, "%llu %llu\n", start, cpu);
+	// By writev, so that write is only what was ordered.
+	answer.iov_len = snprintf(text, sizeof(text), "%llu %llu\n", start, cpu);
+	if (writev(answers, &answer, 1) < 0)
+		fail("answer");
 }
 
 int main(int argc, char **argv)
