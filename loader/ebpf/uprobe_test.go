@@ -112,7 +112,7 @@ func TestUprobeRefused(t *testing.T) {
 		"uprobe:" + path + ":recurse+0x4000":       "lies behind the end of recurse",
 		"uprobe:/nonexistent/program:main":         "no such file",
 		"uprobe:no-such-program-or-library:main":   "neither in PATH nor a library",
-		"uprobe:/etc/passwd:main":                  "bad magic number",
+		"uprobe:/etc/passwd:main":                  "no ELF program",
 		"uprobe:" + path + ":0x10":                 "in no part of the file that holds code",
 	} {
 		s, err := Open(t.Context(), parse(t, text), nil)

@@ -3,7 +3,6 @@
 package place
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -94,7 +93,7 @@ func (k *Kernel) functionPlaces(spec *probes.Spec) ([]*Place, error) {
 	}
 	found, err := symbols.Functions(spec.Module, spec.Symbol)
 	if err != nil {
-		return nil, err
+		return nil, perhapsTracepoint(spec, err)
 	}
 	var list []*Place
 	for _, s := range found {
@@ -131,7 +130,7 @@ func (k *Kernel) globPlaces(symbols *probes.Symbols, spec *probes.Spec) ([]*Plac
 		list = append(list, &Place{Name: name, Symbol: s, Ambiguous: ambiguous})
 	}
 	if len(list) == 0 {
-		return nil, fmt.Errorf("no function that can be probed matches: %w", probes.ErrNoSymbol)
+		return nil, perhapsTracepoint(spec, fmt.Errorf("no function that can be probed matches: %w", probes.ErrNoSymbol))
 	}
 	return list, nil
 }
@@ -143,12 +142,8 @@ func tracepointPlaces(spec *probes.Spec) ([]*Place, error) {
 		return nil, err
 	}
 	if len(events) == 0 {
-		near, _ := tracefs.Events("*", spec.Symbol)
 		err := fmt.Errorf("tracepoint %s:%s: %w", spec.Group, spec.Symbol, probes.ErrNoSymbol)
-		if len(near) > 0 {
-			err = fmt.Errorf("%w; did you mean tracepoint:%s:%s?", err, near[0][0], near[0][1])
-		}
-		return nil, err
+		return nil, didYouMean(err, nearTracepoints(spec.Group, spec.Symbol))
 	}
 	var list []*Place
 	for _, e := range events {
@@ -163,28 +158,48 @@ func rawTracepointPlaces(spec *probes.Spec) ([]*Place, error) {
 	if err != nil {
 		return nil, fmt.Errorf("raw tracepoints: the kernel has no BTF (CONFIG_DEBUG_INFO_BTF): %w", err)
 	}
-	const prefix = "btf_trace_"
 	if !spec.Glob() {
 		var t *btf.Typedef
-		if err := types.TypeByName(prefix+spec.Symbol, &t); err != nil {
-			return nil, fmt.Errorf("raw tracepoint %s: %w", spec.Symbol, probes.ErrNoSymbol)
+		if err := types.TypeByName(rawPrefix+spec.Symbol, &t); err != nil {
+			err := fmt.Errorf("raw tracepoint %s: %w", spec.Symbol, probes.ErrNoSymbol)
+			names, _ := rawTracepoints(types, "*")
+			return nil, didYouMean(err, prefixed("rawtp:", probes.Nearest(spec.Symbol, names, mostNear)))
 		}
 		return []*Place{{Name: "rawtp:" + spec.Symbol, Event: spec.Symbol}}, nil
 	}
+	names, err := rawTracepoints(types, spec.Symbol)
+	if err != nil {
+		return nil, err
+	}
 	var list []*Place
-	for t, err := range types.All() {
-		if err != nil {
-			return nil, fmt.Errorf("raw tracepoints: %w", err)
-		}
-		if d, ok := t.(*btf.Typedef); ok && strings.HasPrefix(d.Name, prefix) && probes.MatchGlob(spec.Symbol, d.Name[len(prefix):]) {
-			name := d.Name[len(prefix):]
-			list = append(list, &Place{Name: "rawtp:" + name, Event: name})
-		}
+	for _, name := range names {
+		list = append(list, &Place{Name: "rawtp:" + name, Event: name})
 	}
 	if len(list) == 0 {
 		return nil, fmt.Errorf("raw tracepoint %s: %w", spec.Symbol, probes.ErrNoSymbol)
 	}
 	return list, nil
+}
+
+// rawPrefix stands before the names of raw tracepoints in BTF.
+const rawPrefix = "btf_trace_"
+
+// rawTracepoints gives the names that match a glob.
+func rawTracepoints(types *btf.Spec, pattern string) ([]string, error) {
+	var names []string
+	for t, err := range types.All() {
+		if err != nil {
+			return nil, fmt.Errorf("raw tracepoints: %w", err)
+		}
+		d, ok := t.(*btf.Typedef)
+		if !ok {
+			continue
+		}
+		if name, ok := strings.CutPrefix(d.Name, rawPrefix); ok && probes.MatchGlob(pattern, name) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
 }
 
 // syscallPlaces resolves names of system calls.
@@ -196,42 +211,8 @@ func syscallPlaces(spec *probes.Spec) ([]*Place, error) {
 		}
 	}
 	if len(list) == 0 {
-		return nil, fmt.Errorf("system call %s: %w on this architecture", spec.Symbol, probes.ErrNoSymbol)
+		err := fmt.Errorf("system call %s: %w on this architecture", spec.Symbol, probes.ErrNoSymbol)
+		return nil, didYouMean(err, prefixed("syscall:", probes.Nearest(spec.Symbol, Syscalls(), mostNear)))
 	}
 	return list, nil
-}
-
-// Instead gives what comes nearest to a place that can't be had: the system call whose work a function does.
-func (k *Kernel) Instead(spec *probes.Spec, err error) []string {
-	if errors.Is(err, probes.ErrNoSymbol) {
-		return nil // a wrong name: the error has the nearest ones
-	}
-	switch spec.Provider {
-	case probes.ProviderFunction, probes.ProviderKprobe, probes.ProviderFentry:
-		return nearSyscalls(spec.Symbol)
-	}
-	return nil
-}
-
-// nearSyscalls finds system calls in a function's name: vfs_write and __x64_sys_write are close to write.
-func nearSyscalls(function string) []string {
-	name := function
-	for _, prefix := range []string{"__x64_sys_", "__arm64_sys_", "__riscv_sys_", "__se_sys_", "__do_sys_", "ksys_", "do_sys_", "vfs_", "do_", "kernel_", "sys_", "new_sync_"} {
-		if rest, ok := strings.CutPrefix(name, prefix); ok {
-			name = rest
-			break
-		}
-	}
-	var near []string
-	for _, call := range Syscalls() {
-		if call != "" && call == name {
-			near = append(near, "syscall:"+call)
-		}
-	}
-	for _, call := range Syscalls() {
-		if call != name && len(name) > 2 && (strings.HasPrefix(call, name) || len(call) > 3 && strings.HasPrefix(name, call+"_")) && len(near) < 3 {
-			near = append(near, "syscall:"+call)
-		}
-	}
-	return near
 }
