@@ -350,7 +350,7 @@ func (c *compiler) field(arg *probes.Arg, f *bpf.TraceFetch) error {
 
 // defaultType shows a field as the kernel would.
 func defaultType(f tracefs.Field) probes.Type {
-	if f.DataLoc || f.Array() && f.Type[:4] == "char" {
+	if f.DataLoc || f.Array() && strings.HasPrefix(f.Type, "char") {
 		return probes.Type{Format: probes.FormatString}
 	}
 	size := 8
