@@ -155,9 +155,15 @@ func (fs functions) chosenAtRunTime(name string) error {
 	}
 	err := fmt.Errorf("the implementation of %s is chosen at run time, by what the processor can do (an IFUNC)", name)
 	name, _, _ = strings.Cut(name, "@")
+	choosers := map[uint64]bool{} // where the code that chooses lies, which has names too
+	for _, f := range fs {
+		if f.ifunc {
+			choosers[f.address] = true
+		}
+	}
 	var likely []string
 	for _, f := range fs {
-		if !f.ifunc && !f.hidden && f.name != name && !strings.HasSuffix(f.name, "resolver") && hasPart(f.name, name) {
+		if !choosers[f.address] && !f.hidden && f.name != name && hasPart(f.name, name) {
 			likely = append(likely, f.name)
 		}
 	}
