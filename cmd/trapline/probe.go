@@ -3,11 +3,9 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os/signal"
 	"strings"
 
 	"github.com/trapline/trapline/internal/columns"
@@ -23,7 +21,7 @@ func (a *app) probe(s *settings, words []string) int {
 	if err != nil {
 		return a.failProbe("probe", err)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), endSignals...)
+	ctx, stop := untilSignal()
 	defer stop()
 	status := exitDone
 	results := []probeJSON{}

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,8 +12,6 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/trapline/trapline/loader"
 	"github.com/trapline/trapline/probes"
@@ -32,13 +29,15 @@ type tracer struct {
 	tasks   *tasks
 	screen  *screen      // nil if no table is redrawn in place
 	events  *eventWriter // nil without --events
-	signals chan os.Signal
 	began   time.Time
 	over    time.Time     // when measuring ended; zero while it goes on
 	last    *probes.Table // the one before, for rates
 	paused  bool
 	globs   map[string]bool // labels of probes that a glob named: shown when they have something to show
 	command []string
+
+	asked       chan os.Signal // gives the signal that ends the trace, if it came while no command ran
+	interrupted bool           // asked has been used; only for the goroutine that takes signals
 }
 
 // trace is trapline trace: it places probes and shows what they measure until the traced command or processes have ended,
@@ -67,9 +66,7 @@ func (a *app) runTrace(s *settings, words, command []string) (status int, err er
 	if err != nil {
 		return 0, err
 	}
-	t := &tracer{app: a, s: s, o: &s.probing, specs: specs, command: command, log: log.Logger, tasks: &tasks{}, signals: make(chan os.Signal, 4)}
-	signal.Notify(t.signals, endSignals...)
-	defer signal.Stop(t.signals)
+	t := &tracer{app: a, s: s, o: &s.probing, specs: specs, command: command, log: log.Logger, tasks: &tasks{}, asked: make(chan os.Signal, 1)}
 	if err := t.tasks.open(t.o.pids); err != nil {
 		return 0, err
 	}
@@ -113,12 +110,9 @@ func parseProbes(words []string) ([]*probes.Spec, error) {
 	return specs, nil
 }
 
-// endSignals are those that end a trace.
-var endSignals = []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP}
-
-// place opens the session. A signal gives it up.
+// place opens the session. A signal gives it up, a second one ends the program.
 func (t *tracer) place(command bool) error {
-	ctx, stop := signal.NotifyContext(context.Background(), endSignals...)
+	ctx, stop := untilSignal()
 	defer stop()
 	opts := &loader.Options{
 		Backend: t.o.backend, Filter: command || len(t.o.pids) > 0, CPUTime: t.o.cpu, Strict: t.o.strict, Log: t.log, NoCalibration: t.o.noCalibrate,
@@ -154,12 +148,19 @@ func (t *tracer) run(command []string) (status int, err error) {
 		}
 	}
 	t.began = time.Now()
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, endSignals...) // before the terminal is changed
 	if t.o.events {
 		t.startEvents()
 	} else if t.live(len(command) > 0) {
 		t.screen = openScreen(t.out.file, len(command) == 0)
 		defer t.screen.close() // also if something panics
 	}
+	go func() { // to the end of the program
+		for sig := range signals {
+			t.signal(sig)
+		}
+	}()
 	t.session.Enable()
 	if len(command) > 0 {
 		err = t.tasks.launch(t.session, command)
@@ -171,13 +172,10 @@ func (t *tracer) run(command []string) (status int, err error) {
 	}
 	t.over = time.Now()
 	t.screen.close()
-	if t.tasks.cmd == nil {
-		signal.Stop(t.signals) // nothing is waited for: a second signal ends the program at once
-	}
 	// Events may still be dropped until the ring is empty, so the last table is read behind them.
 	detachErr := t.session.Detach()
 	eventsErr := t.events.finish()
-	t.tasks.wait(t.signals)
+	t.tasks.wait()
 	if err = errors.Join(err, detachErr, eventsErr); err != nil && t.tasks.cmd == nil && len(command) > 0 {
 		return 0, errors.Join(err, t.screen.clear(t.out.width())) // it never ran: there is nothing to show
 	}
@@ -212,14 +210,20 @@ func (t *tracer) loop() error {
 			return t.tasks.end()
 		case <-t.tasks.ended:
 			return nil
-		case sig := <-t.signals:
-			var over bool
-			if over, err = t.signal(sig); over {
-				return err
+		case sig := <-t.asked:
+			if t.tasks.cmd == nil {
+				return nil
 			}
+			_, err = t.tasks.signal(sig) // it came while the command was being started
 		case <-tick.C:
 			err = t.tick()
 		case <-t.screen.resized():
+			err = t.draw()
+		case <-t.screen.stopped():
+			t.screen.suspend()
+			err = t.draw()
+		case <-t.screen.continued():
+			t.screen.renew()
 			err = t.draw()
 		case key := <-t.screen.pressed():
 			if key == 'q' {

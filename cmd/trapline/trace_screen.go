@@ -5,9 +5,12 @@ package main
 import (
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -31,21 +34,37 @@ type screen struct {
 	out    *os.File
 	frame  []string       // lines of the last frame; the cursor stands behind them
 	width  int            // of the terminal then
-	size   chan os.Signal // SIGWINCH, and SIGCONT: the terminal may look different
+	size   chan os.Signal // SIGWINCH: the terminal may look different
+	stop   chan os.Signal // SIGTSTP: Ctrl-Z
+	cont   chan os.Signal // SIGCONT: others may have used the terminal since
 	keys   chan byte      // nil if no keys are read
 	input  int            // the terminal that keys come from
-	before *unix.Termios  // its modes, to be restored; nil if they were not changed
+	before *unix.Termios  // its modes, to be restored; nil if they are not changed
+
+	mu     sync.Mutex // held while the terminal is changed or drawn on: that may wait for it
+	taken  bool       // the terminal is not as it was
 	closed bool
 }
 
 // openScreen begins a screen. keys says whether keys may be read: not if standard input is someone else's.
 func openScreen(out *os.File, keys bool) *screen {
-	s := &screen{out: out, size: make(chan os.Signal, 1), input: int(os.Stdin.Fd())}
-	signal.Notify(s.size, unix.SIGWINCH, unix.SIGCONT)
+	s := &screen{
+		out: out, input: int(os.Stdin.Fd()),
+		size: make(chan os.Signal, 1), stop: make(chan os.Signal, 1), cont: make(chan os.Signal, 1),
+	}
+	signal.Notify(s.size, unix.SIGWINCH)
+	signal.Notify(s.cont, unix.SIGCONT)
+	// What is stopped is continued by the shell that started it. Where the program is its terminal's only one there is none.
+	if session, err := unix.Getsid(0); err == nil && session != unix.Getpgrp() && !signal.Ignored(unix.SIGTSTP) {
+		signal.Notify(s.stop, unix.SIGTSTP)
+	}
 	if keys && term.IsTerminal(s.input) && inForeground() {
 		s.readKeys()
 	}
-	out.WriteString(hideCursor)
+	var b strings.Builder
+	if s.take(&b) {
+		out.WriteString(b.String())
+	}
 	return s
 }
 
@@ -57,7 +76,6 @@ func (s *screen) readKeys() {
 		return
 	}
 	s.before = before
-	s.quiet()
 	s.keys = make(chan byte)
 	go func() { // it ends with the program: nothing can interrupt the read
 		var key [1]byte
@@ -70,15 +88,97 @@ func (s *screen) readKeys() {
 	}()
 }
 
-// quiet has the terminal give single keys and not show them.
-func (s *screen) quiet() {
-	if s.before == nil {
+// take has the terminal give single keys and not show them, and b hide the cursor: each time, as a shell may have changed it
+// while the program was stopped. It says no if the terminal is someone else's, in the background or after the end.
+func (s *screen) take(b *strings.Builder) bool {
+	if s.closed || s.before != nil && !inForeground() {
+		return false
+	}
+	s.taken = true
+	if s.before != nil {
+		modes := *s.before
+		modes.Lflag &^= unix.ICANON | unix.ECHO
+		modes.Cc[unix.VMIN], modes.Cc[unix.VTIME] = 1, 0
+		_ = unix.IoctlSetTermios(s.input, unix.TCSETS, &modes) // keys are a convenience
+	}
+	b.WriteString(hideCursor)
+	return true
+}
+
+// restore gives the terminal back as it was.
+func (s *screen) restore() {
+	if !s.taken {
 		return
 	}
-	modes := *s.before
-	modes.Lflag &^= unix.ICANON | unix.ECHO
-	modes.Cc[unix.VMIN], modes.Cc[unix.VTIME] = 1, 0
-	_ = unix.IoctlSetTermios(s.input, unix.TCSETS, &modes) // keys are a convenience
+	s.taken = false
+	s.restoreModes()
+	s.out.WriteString(showCursor)
+}
+
+// restoreModes undoes take, but for the cursor. In the background the shell has done it, and the terminal is the shell's.
+func (s *screen) restoreModes() {
+	if s.before != nil && inForeground() {
+		_ = unix.IoctlSetTermios(s.input, unix.TCSETS, s.before) // there is nothing else to do about it
+	}
+}
+
+// abandonWithin is how long a terminal that takes no output may hold up the end of the program.
+const abandonWithin = 200 * time.Millisecond
+
+// abandon gives the terminal back while another goroutine may be drawing; nothing is drawn any more.
+func (s *screen) abandon() {
+	if s == nil {
+		return
+	}
+	s.restoreModes() // also if the cursor can't be shown again
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.close()
+	}()
+	select {
+	case <-done:
+	case <-time.After(abandonWithin):
+	}
+}
+
+// suspend stops the program, as Ctrl-Z asks for, and returns when it goes on. The next frame is drawn below what the terminal
+// shows then.
+func (s *screen) suspend() {
+	s.mu.Lock()
+	s.restore()
+	s.mu.Unlock()
+	select {
+	case <-s.cont: // an old one
+	default:
+	}
+	// SIGTSTP would do nothing: the runtime keeps its handler. Sent to the own thread, a signal is there when the call returns.
+	runtime.LockOSThread()
+	err := unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGSTOP)
+	runtime.UnlockOSThread()
+	if err == nil {
+		<-s.cont
+	}
+	s.renew()
+}
+
+// renew has the next frame drawn below what the terminal shows, as others have used it.
+func (s *screen) renew() { s.frame = nil }
+
+// stopped gives a signal when the program should stop.
+func (s *screen) stopped() <-chan os.Signal {
+	if s == nil {
+		return nil
+	}
+	return s.stop
+}
+
+// continued gives a signal when the program was stopped and goes on.
+func (s *screen) continued() <-chan os.Signal {
+	if s == nil {
+		return nil
+	}
+	return s.cont
 }
 
 // pressed gives the keys.
@@ -100,7 +200,12 @@ func (s *screen) resized() <-chan os.Signal {
 // draw puts a frame in place of the last one, in one write. No line may be wider than width; lines that the terminal has
 // no room for are left out, as what scrolls away can't be redrawn.
 func (s *screen) draw(text string, width, height int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var b strings.Builder
+	if !s.take(&b) {
+		return nil
+	}
 	s.up(&b, width)
 	s.frame = strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	s.frame = s.frame[:min(len(s.frame), max(height-1, 1))] // the cursor stands in the line below
@@ -142,15 +247,19 @@ func (s *screen) clear(width int) error {
 
 // close gives the terminal back as it was; the last frame stays until clear. It may be called again.
 func (s *screen) close() {
-	if s == nil || s.closed {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
 		return
 	}
 	s.closed = true
 	signal.Stop(s.size)
-	if s.before != nil {
-		_ = unix.IoctlSetTermios(s.input, unix.TCSETS, s.before) // there is nothing else to do about it
-	}
-	s.out.WriteString(showCursor)
+	signal.Stop(s.stop)
+	signal.Stop(s.cont)
+	s.restore()
 }
 
 // draw shows the last table that was read, or what the user wants to see of it.
@@ -158,7 +267,6 @@ func (t *tracer) draw() error {
 	if t.last == nil {
 		return nil
 	}
-	t.screen.quiet() // a shell may have changed it while the program was stopped
 	width, height := t.out.size()
 	t.last.Sort, t.last.Reverse = t.o.sort, t.o.reverse
 	shown, _ := t.shown(t.last)

@@ -157,6 +157,7 @@ func TestLiveTableEnds(t *testing.T) {
 		{"key", "", func(_ *testing.T, term *terminal, _ int) { term.keys("q") }},
 		{"duration", "-d 2", func(*testing.T, *terminal, int) {}},
 		{"SIGTERM", "", func(t *testing.T, term *terminal, _ int) { signalTrace(t, term, unix.SIGTERM) }},
+		{"Ctrl-backslash", "", func(_ *testing.T, term *terminal, _ int) { term.keys("C-\\") }},
 		{"SIGHUP", "", func(t *testing.T, term *terminal, _ int) { signalTrace(t, term, unix.SIGHUP) }},
 		{"traced process", "", func(t *testing.T, _ *terminal, calls int) {
 			if err := unix.Kill(calls, unix.SIGKILL); err != nil {
@@ -180,8 +181,72 @@ func TestLiveTableEnds(t *testing.T) {
 	}
 }
 
+// TestLiveTableStops checks that a stopped trace leaves the terminal to the shell, and that it goes on below what was written there.
+func TestLiveTableStops(t *testing.T) {
+	pid := startCalls(t)
+	term := newTerminal(t, 100, 40)
+	term.command(fmt.Sprintf("trapline trace -i 50ms --no-calibrate -p %d syscall:getpgid", pid))
+	row := func(screen []string) bool { _, n := rowOf(screen, "syscall:getpgid"); return n > 0 }
+	term.waitFor("the row", row)
+	term.keys("C-z")
+	prompt := func(screen []string) bool { return lastLine(screen) == strings.TrimSpace(terminalPrompt) }
+	screen := term.waitFor("the prompt", prompt)
+	if got := term.format("#{cursor_flag}"); got != "1" || !row(screen) {
+		t.Errorf("the cursor is hidden (cursor_flag is %s) or the table gone:\n%s", got, strings.Join(screen, "\n"))
+	}
+	term.command("stty -a | grep -c -- '[^-]icanon.*'; stty -a | grep -c -- '[^-]echo .*'; echo $((40+2)) between")
+	if screen = term.waitFor("the next command", contains("42 between")); !contains("1\n1\n42 between")(screen) || !contains("echo $((40+2))")(screen) {
+		t.Errorf("what is typed is not seen:\n%s", strings.Join(screen, "\n"))
+	}
+
+	term.command("bg; echo $((60+2)) behind")
+	term.waitFor("the prompt", contains("62 behind"))
+	term.command("fg")
+	below := func(screen []string) bool {
+		text := strings.Join(screen, "\n")
+		_, after, ok := strings.Cut(text, "62 behind")
+		return ok && strings.Count(text, "PROBE ") == 2 && strings.Count(after, "PROBE ") == 1 && contains("q quit")(screen)
+	}
+	term.waitFor("a table below the commands", below)
+	if got := term.format("#{cursor_flag}"); got != "0" {
+		t.Errorf("the cursor is shown during redraws (cursor_flag is %s)", got)
+	}
+	term.keys("q")
+	if screen = term.waitFor("the prompt", prompt); !contains("42 between")(screen) {
+		t.Errorf("the table was drawn over what others wrote:\n%s", strings.Join(screen, "\n"))
+	}
+	term.checkRestored()
+}
+
+// TestSignalTwice checks that a second signal ends a trace whose terminal takes no output, and gives the terminal back.
+func TestSignalTwice(t *testing.T) {
+	pid := startCalls(t)
+	term := newTerminal(t, 100, 20)
+	term.command(fmt.Sprintf("trapline trace -i 20ms --no-calibrate -p %d syscall:getpgid; echo status $?", pid))
+	term.waitFor("the row", func(screen []string) bool { _, n := rowOf(screen, "syscall:getpgid"); return n > 0 })
+	term.keys("C-s")
+	trace := traceOf(t, term)
+	for unix.Kill(trace, unix.SIGTERM) == nil { // to the end of the process
+		time.Sleep(screenEvery)
+	}
+	term.keys("C-q")
+	term.waitFor("the status", contains("status 143"))
+	term.command("true; stty -a | grep -c -- '[^-]icanon.*'; echo $((40+2))")
+	if screen := term.waitFor("the next command", contains("\n42")); !contains("1\n42")(screen) {
+		t.Errorf("keys are still single:\n%s", strings.Join(screen, "\n"))
+	}
+}
+
 // signalTrace sends a signal to the trace that is the child of the terminal's shell.
 func signalTrace(t *testing.T, term *terminal, sig unix.Signal) {
+	t.Helper()
+	if err := unix.Kill(traceOf(t, term), sig); err != nil {
+		t.Error(err)
+	}
+}
+
+// traceOf gives the PID of the child of the terminal's shell.
+func traceOf(t *testing.T, term *terminal) int {
 	t.Helper()
 	shell := term.format("#{pane_pid}")
 	children, err := os.ReadFile("/proc/" + shell + "/task/" + shell + "/children")
@@ -192,9 +257,7 @@ func signalTrace(t *testing.T, term *terminal, sig unix.Signal) {
 	if err != nil {
 		t.Fatalf("children of the shell: %q", children)
 	}
-	if err := unix.Kill(pid, sig); err != nil {
-		t.Error(err)
-	}
+	return pid
 }
 
 // TestCommandOnTerminal checks that a command keeps the terminal for itself, gets Ctrl-C, and that its status is passed on.

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -16,14 +18,21 @@ import (
 
 // tasks is what is traced: a command, processes that ran before, or everything (then it never ends by itself).
 type tasks struct {
-	cmd      *exec.Cmd
-	exited   chan struct{} // closed when the command has been waited for; nil without a command
-	ended    chan struct{} // closed when all that is traced has ended; nil if everything is traced
-	fds      []unix.PollFd // pidfds of the processes that are followed
-	status   int           // exit status to pass on
-	cut      bool          // the command was asked to end, as the trace is over
-	signaled bool          // it was sent a signal that came for the trace
+	cmd    *exec.Cmd
+	exited chan struct{} // closed when the command has been waited for; nil without a command
+	ended  chan struct{} // closed when all that is traced has ended; nil if everything is traced
+	fds    []unix.PollFd // pidfds of the processes that are followed
+	status int           // exit status to pass on
+	cut    bool          // the command was asked to end, as the trace is over
+
+	mu     sync.Mutex // what follows is also for the goroutine that takes signals
+	runs   bool       // the command has been started and has not been waited for
+	warned bool       // it was sent a signal that should end it
+	killed bool       // it was sent SIGKILL for a signal that came
 }
+
+// endWithin is how long a command may take to end after it was asked to. Then it is killed.
+const endWithin = 5 * time.Second
 
 // open finds processes that run already, so that their end is seen.
 func (k *tasks) open(pids []int) error {
@@ -52,9 +61,15 @@ func (k *tasks) launch(session *loader.Session, command []string) error {
 	k.cmd = cmd
 	k.exited = make(chan struct{})
 	k.ended = k.exited
+	k.mu.Lock()
+	k.runs = true
+	k.mu.Unlock()
 	go func() {
 		err := k.cmd.Wait()
 		k.status = exitStatus(k.cmd.ProcessState, err)
+		k.mu.Lock()
+		k.runs = false
+		k.mu.Unlock()
 		close(k.exited)
 	}()
 	return nil
@@ -99,13 +114,22 @@ func exitStatus(state *os.ProcessState, err error) int {
 	return state.ExitCode()
 }
 
-// end asks the command to end, as the trace is over before it. What it then ends with says nothing.
+// end asks the command to end, as the trace is over before it, and kills it if it has not ended after endWithin. What it then
+// ends with says nothing.
 func (k *tasks) end() error {
 	if k.cmd == nil {
 		return nil
 	}
 	k.cut = true
-	return k.send(unix.SIGTERM)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.warned = true
+	kill := time.AfterFunc(endWithin, func() { _ = k.send(unix.SIGKILL) }) // it can only have ended already
+	go func() {
+		<-k.exited
+		kill.Stop()
+	}()
+	return errors.Join(k.send(unix.SIGTERM), k.send(unix.SIGCONT)) // a stopped one does not see the first
 }
 
 // send sends a signal to the command; that it has ended already is no error.
@@ -116,39 +140,34 @@ func (k *tasks) send(sig os.Signal) error {
 	return nil
 }
 
-// wait waits for the command. A signal on the way kills it.
-func (k *tasks) wait(signals <-chan os.Signal) {
+// wait waits for the command.
+func (k *tasks) wait() {
 	if k.cmd == nil {
 		return
 	}
-	for waiting := true; waiting; {
-		select {
-		case <-k.exited:
-			waiting = false
-		case <-signals:
-			_ = k.cmd.Process.Kill() // it can only have ended already
-		}
-	}
+	<-k.exited
 	if k.cut {
 		k.status = exitDone
 	}
 }
 
-// signal does what a signal asks for, and says whether the trace is over. With a command it goes to the command, whose end
-// is the end of the trace; the second one kills it.
-func (t *tracer) signal(sig os.Signal) (over bool, err error) {
-	k := t.tasks
+// signal passes a signal for the trace on to the command, which may be stopped; the second one kills it. passed is false if no
+// command runs, or if it was killed so already.
+func (k *tasks) signal(sig os.Signal) (passed bool, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	switch {
-	case k.cmd == nil:
-		return true, nil
-	case k.signaled:
-		return false, k.send(unix.SIGKILL)
+	case !k.runs || k.killed:
+		return false, nil
+	case k.warned:
+		k.killed = true
+		return true, k.send(unix.SIGKILL)
 	}
-	k.signaled = true
-	if sig == unix.SIGINT && inForeground() {
-		return false, nil // the terminal has sent it to the command too
+	k.warned = true
+	if sig != unix.SIGINT && sig != unix.SIGQUIT || !inForeground() { // else the terminal has sent it to the command too
+		err = k.send(sig)
 	}
-	return false, k.send(sig)
+	return true, errors.Join(err, k.send(unix.SIGCONT))
 }
 
 // inForeground says whether what is typed at the controlling terminal concerns this process.
