@@ -82,6 +82,12 @@ inline_always void fill_words(void *ctx, struct scratch *s, enum source from)
 #pragma unroll
 		for (int i = 0; i < SYSCALL_WORDS; i++)
 			s->word[i] = regs[i];
+#ifdef WORD_CS
+		s->word[16] = regs[16]; /* ip, flags and sp: between them are segments */
+		s->word[18] = regs[18];
+		s->word[WORD_SP] = regs[WORD_SP];
+		s->stack_top = 0;
+#endif
 #ifdef WORD_FIRST_PARAMETER
 		s->word[WORD_FIRST_PARAMETER] = regs[WORD_FIRST_PARAMETER];
 #endif
@@ -172,7 +178,7 @@ inline_always int count(void *ctx, __u32 probe, enum source from, __u32 kind, __
 	s->latency = 0;
 	fill_words(ctx, s, from);
 	read_values(s, r, 0, context);
-	ok = accept(s, r, 0, r->tests);
+	ok = decide(s, r, 0, r->tests, probe, context);
 	if (ok) {
 		count_hit(probe, context);
 		if (events_used && r->flags & RECIPE_EVENT)
@@ -189,13 +195,13 @@ inline_always struct values *saved_at(struct saved *s, __u32 depth)
 }
 
 /* Does the call count, by its predicate at entry? What it shows is kept for its return. */
-inline_always int begin_values(void *ctx, struct scratch *s, struct recipe *r, __u32 slot, __u32 context, enum source from)
+inline_always int begin_values(void *ctx, struct scratch *s, struct recipe *r, __u32 slot, __u32 probe, __u32 context, enum source from)
 {
 	struct saved *saved;
 
 	fill_words(ctx, s, from);
 	read_values(s, r, 0, context);
-	if (!accept(s, r, 0, r->tests))
+	if (!decide(s, r, 0, r->tests, probe, context))
 		return 0;
 	if (!(r->flags & RECIPE_EVENT) && !r->return_tests)
 		return 1;
@@ -231,7 +237,7 @@ inline_always int begin(void *ctx, __u32 probe, enum source from, __u64 key)
 	if (r && (r->fetches || r->flags & RECIPE_EVENT)) {
 		s = take_scratch(&slot);
 		if (s) {
-			ok = begin_values(ctx, s, r, f->slot, context, from);
+			ok = begin_values(ctx, s, r, f->slot, probe, context, from);
 			give_scratch(slot);
 		} else {
 			ok = 0;
@@ -267,7 +273,7 @@ inline_always int end_values(void *ctx, struct task *t, struct recipe *r, struct
 	s->retval = retval;
 	s->latency = ns;
 	read_values(s, r, 1, f->context);
-	ok = accept(s, r, r->tests, r->tests + r->return_tests);
+	ok = decide(s, r, r->tests, r->tests + r->return_tests, f->probe, f->context);
 	if (ok && events_used && r->flags & RECIPE_EVENT)
 		send(ctx, s, f->probe, f->context, EVENT_LATENCY);
 	give_scratch(slot);

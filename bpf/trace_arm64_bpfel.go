@@ -118,6 +118,7 @@ type TraceRow struct {
 	Dropped    uint64
 	Unpaired   uint64
 	Lost       uint64
+	Unread     uint64
 	Ended      uint64
 	Hist       [48]uint64
 }
@@ -142,12 +143,13 @@ type TraceScratch struct {
 		Failed uint32
 		Pad    uint32
 	}
-	Word     [36]uint64
-	Record   uint64
-	StackTop uint64
-	Retval   uint64
-	Latency  uint64
-	Match    struct {
+	Word      [36]uint64
+	Record    uint64
+	Undecided uint64
+	StackTop  uint64
+	Retval    uint64
+	Latency   uint64
+	Match     struct {
 		_        structs.HostLayout
 		Constant uint32
 		String   uint32

@@ -287,8 +287,12 @@ __attribute__((noinline)) int compare(struct scratch *s, const struct recipe *r,
 	t = &r->test[i];
 	v = t->value;
 	left = t->left;
-	if (left >= FETCHES || s->values.failed >> left & 1)
+	if (left >= FETCHES)
 		return 0;
+	if (s->values.failed >> left & 1) {
+		s->undecided = 1;
+		return 0;
+	}
 	if (strings_used && (t->op == TEST_STRING || t->op == TEST_NOT_STRING))
 		return same_string(s, r, t->right, r->fetch[left].string) ^ (t->op == TEST_NOT_STRING);
 	if (t->op == TEST_GLOB)
@@ -296,8 +300,12 @@ __attribute__((noinline)) int compare(struct scratch *s, const struct recipe *r,
 	l = s->values.number[left];
 	if (t->right) {
 		right = t->right - 1;
-		if (right >= FETCHES || s->values.failed >> right & 1)
+		if (right >= FETCHES)
 			return 0;
+		if (s->values.failed >> right & 1) {
+			s->undecided = 1;
+			return 0;
+		}
 		v = s->values.number[right];
 	}
 	return holds(t->op, t->is_signed, l, v);
@@ -371,6 +379,22 @@ __attribute__((noinline)) int send_event(struct scratch *s, __u32 probe, __u32 c
 	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= wakeup_bytes)
 		wake = BPF_RB_FORCE_WAKEUP;
 	return bpf_ringbuf_output(&events, e, size, wake) != 0;
+}
+
+/* The predicate of one phase. A hit that does not pass because something could not be read is counted as that. */
+inline_always int decide(struct scratch *s, const struct recipe *r, __u32 from, __u32 to, __u32 probe, __u32 context)
+{
+	struct row *row;
+
+	s->undecided = 0;
+	if (accept(s, r, from, to))
+		return 1;
+	if (s->undecided) {
+		row = row_of(probe, context);
+		if (row)
+			ADD_SELDOM(row->unread, 1);
+	}
+	return 0;
 }
 
 /* Sends what was read, and counts what finds no place. */

@@ -56,6 +56,7 @@ struct row {
 	__u64 dropped;
 	__u64 unpaired;
 	__u64 lost; /* of the started: their returns never came */
+	__u64 unread; /* hits whose predicate could not be decided: what it compares was not in memory */
 	__u64 ended; /* calls that their task never came back from: it ended inside */
 	__u64 hist[BUCKETS];
 };
@@ -209,6 +210,7 @@ struct scratch {
 	struct values values;
 	__u64 word[WORDS];
 	__u64 record; /* address of a tracepoint's record */
+	__u64 undecided; /* a comparison met a value that could not be read */
 	__u64 stack_top;
 	__u64 retval;
 	__u64 latency;

@@ -232,8 +232,10 @@ const registersALine = 4
 func (f *EventFormat) appendRegisters(b []byte, t *Trapframe) []byte {
 	b = append(b, "    pc "...)
 	b = append(b, f.Address(t.PC(), false)...)
-	b = append(b, ", ra "...)
-	b = append(b, f.Address(t.RA(), true)...)
+	if ra := t.RA(); ra != 0 { // it may not be known: on the stack of a process, say
+		b = append(b, ", ra "...)
+		b = append(b, f.Address(ra, true)...)
+	}
 	for n := range t.NumRegs() {
 		if n%registersALine == 0 {
 			b = append(b, "\n   "...)

@@ -29,6 +29,7 @@ type Losses struct {
 	Dropped  uint64 // events that found the ring full
 	Unpaired uint64 // returns whose call began before the probe was placed
 	Active   uint64 // calls that have not returned yet
+	Unread   uint64 // hits that do not count because their predicate compares what was not in memory
 	Ended    uint64 // calls that their task never came back from: it ended inside, as in exit_group
 }
 
@@ -111,6 +112,7 @@ func (l *Losses) Add(o Losses) {
 	l.Unpaired += o.Unpaired
 	l.Active += o.Active
 	l.Ended += o.Ended
+	l.Unread += o.Unread
 }
 
 // Avg is the average latency in ns; 0 if there was none.

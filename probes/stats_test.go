@@ -58,8 +58,8 @@ func TestStatsAddSub(t *testing.T) {
 		t.Errorf("adding nothing changed %+v", s)
 	}
 	l := Losses{Missed: 1}
-	l.Add(Losses{1, 2, 3, 4, 5})
-	if want := (Losses{2, 2, 3, 4, 5}); l != want {
+	l.Add(Losses{1, 2, 3, 4, 5, 6})
+	if want := (Losses{2, 2, 3, 4, 5, 6}); l != want {
 		t.Errorf("losses %+v, want %+v", l, want)
 	}
 }

@@ -87,6 +87,7 @@ func (t *Table) Since(before *Table) *Table {
 			r.Losses.Dropped = minus(r.Losses.Dropped, b.Losses.Dropped)
 			r.Losses.Unpaired = minus(r.Losses.Unpaired, b.Losses.Unpaired)
 			r.Losses.Ended = minus(r.Losses.Ended, b.Losses.Ended)
+			r.Losses.Unread = minus(r.Losses.Unread, b.Losses.Unread)
 		}
 	}
 	return &d
@@ -235,6 +236,9 @@ func (t *Table) notes() []string {
 	}
 	if lost.Unpaired > 0 {
 		notes = append(notes, fmt.Sprintf("unpaired: %s from before the probe was placed returned; not counted", number(lost.Unpaired, "call")))
+	}
+	if lost.Unread > 0 {
+		notes = append(notes, fmt.Sprintf("unread: %s not counted, as what the predicate compares was not in memory", number(lost.Unread, "hit")))
 	}
 	if lost.Ended > 0 {
 		notes = append(notes, fmt.Sprintf("ended: %s whose task ended before they returned; not counted", number(lost.Ended, "call")))

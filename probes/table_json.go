@@ -35,6 +35,7 @@ type rowJSON struct {
 	Unpaired uint64 `json:"unpaired"`
 	Active   uint64 `json:"active"`
 	Ended    uint64 `json:"ended"`
+	Unread   uint64 `json:"unread"`
 }
 
 // latencyJSON is the part of a row that only probes with a latency have.
@@ -95,7 +96,7 @@ func (t *Table) json(r *Row) rowJSON {
 	j := rowJSON{
 		Type: "stats", Final: t.Final, Probe: r.Probe, Mechanism: r.Mechanism, Context: r.Context, ContextName: r.ContextName, Elapsed: t.Elapsed.Nanoseconds(),
 		Count: s.Count, Rate: r.Rate, Nested: s.Nested,
-		Missed: r.Losses.Missed, Dropped: r.Losses.Dropped, Unpaired: r.Losses.Unpaired, Active: r.Losses.Active, Ended: r.Losses.Ended,
+		Missed: r.Losses.Missed, Dropped: r.Losses.Dropped, Unpaired: r.Losses.Unpaired, Active: r.Losses.Active, Ended: r.Losses.Ended, Unread: r.Losses.Unread,
 	}
 	if !t.Time.IsZero() {
 		j.Time = t.Time.Format(time.RFC3339Nano)

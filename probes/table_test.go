@@ -194,7 +194,7 @@ func TestTableJSON(t *testing.T) {
 	want := `{"type":"stats","final":false,"probe":"vfs_write%latency","mechanism":"fentry","context":0,"elapsed_ns":2000000000,"count":2,"rate":1,` +
 		`"total_ns":4000,"avg_ns":2000,"min_ns":1000,"max_ns":3000,"p50_ns":1024,"p90_ns":2810,"p99_ns":2981,"corrected_total_ns":3920,"corrected_avg_ns":1960,` +
 		`"bias_ns":40,"below_floor":false,"hist":[{"low":512,"high":1024,"count":1},{"low":2048,"high":4096,"count":1}],` +
-		`"cpu_ns":0,"nested":0,"missed":12,"dropped":0,"unpaired":1,"active":0,"ended":0}`
+		`"cpu_ns":0,"nested":0,"missed":12,"dropped":0,"unpaired":1,"active":0,"ended":0,"unread":0}`
 	if lines[0] != want {
 		t.Errorf("got\n%s\nwant\n%s", lines[0], want)
 	}

@@ -251,6 +251,7 @@ type summaryJSON struct {
 	Unpaired     uint64 `json:"unpaired"`
 	Active       uint64 `json:"active"`
 	Ended        uint64 `json:"ended"`
+	Unread       uint64 `json:"unread"`
 }
 
 func (t *tracer) summary(table *probes.Table, silent int) summaryJSON {
@@ -263,7 +264,7 @@ func (t *tracer) summary(table *probes.Table, silent int) summaryJSON {
 	return summaryJSON{
 		Type: "end", Time: table.Time.Format(time.RFC3339Nano), Elapsed: table.Elapsed.Nanoseconds(),
 		Probes: len(t.session.Probes()), Failed: len(failed), Silent: silent, Events: t.events.written(),
-		Missed: lost.Missed, SharedMissed: shared, Dropped: lost.Dropped, Unpaired: lost.Unpaired, Active: lost.Active, Ended: lost.Ended,
+		Missed: lost.Missed, SharedMissed: shared, Dropped: lost.Dropped, Unpaired: lost.Unpaired, Active: lost.Active, Ended: lost.Ended, Unread: lost.Unread,
 	}
 }
 

@@ -87,6 +87,7 @@ func (r *rows) read(probe, context int) (st probes.Stats, l probes.Losses) {
 		l.Dropped += atomic.LoadUint64(&row.Dropped)
 		l.Unpaired += atomic.LoadUint64(&row.Unpaired)
 		l.Ended += atomic.LoadUint64(&row.Ended)
+		l.Unread += atomic.LoadUint64(&row.Unread)
 		lost += atomic.LoadUint64(&row.Lost)
 	}
 	if st.Min > st.Max {

@@ -92,6 +92,9 @@ func (c *compiler) compare(e *probes.Compare) error {
 }
 
 func (c *compiler) compareNumber(pos int, t bpf.TraceTest, op probes.Op) error {
+	if op == probes.OpLess && t.IsSigned == 0 && t.Right == 0 && t.Value == 0 {
+		return c.fail(pos, "an unsigned value is never below 0; give it a signed type, such as x=%a2:s64")
+	}
 	switch op {
 	case probes.OpEqual:
 		t.Op = uint8(bpf.TraceTestOpTEST_EQUAL)
