@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -125,6 +126,8 @@ func (t *tracer) place(command bool) error {
 	case ctx.Err() != nil:
 		if err == nil {
 			err = session.Close()
+		} else if errors.Is(err, context.Canceled) {
+			err = nil // it says the same
 		}
 		return errors.Join(errors.New("interrupted while probes were placed; none is left"), err)
 	case err != nil:

@@ -72,11 +72,11 @@ var probingOptions = [...]option{
 	// When it ends.
 	{
 		name: "duration", short: "d", kind: value, arg: "TIME", cmds: cmdTrace, set: setDuration,
-		note: "stop after TIME: seconds, or a number with ms, s, m or h",
+		note: "stop after TIME: seconds, or a number with ms, s, m or h; COMMAND then gets SIGTERM, and after 5 s SIGKILL",
 	},
 	{
 		name: "count", short: "n", kind: value, arg: "N", cmds: cmdTrace, set: setCount,
-		note: "stop after N events; means --events",
+		note: "stop after N events, as with --duration; means --events",
 	},
 
 	// What is shown.
@@ -114,7 +114,7 @@ var probingOptions = [...]option{
 	},
 	{
 		name: "json", cmds: cmdProbing, set: onOff(func(s *settings) *bool { return &s.json }),
-		note: "print JSON: of trace a line for each row or event",
+		note: "print JSON; trace prints a line for each row and event",
 	},
 	{
 		name: "output", short: "o", kind: value, arg: "FILE", cmds: cmdTrace, set: probingText(func(p *probingSettings) *string { return &p.output }),

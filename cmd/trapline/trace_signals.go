@@ -15,12 +15,24 @@ import (
 // endSignals are those that end a trace.
 var endSignals = []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT}
 
-// untilSignal gives a context that the first of endSignals ends. The second finds its default action and so ends the program,
-// whatever it is doing. stop gives all of them their default action back.
-func untilSignal() (ctx context.Context, stop context.CancelFunc) {
-	ctx, stop = signal.NotifyContext(context.Background(), endSignals...)
-	context.AfterFunc(ctx, stop)
-	return ctx, stop
+// untilSignal gives a context that the first of endSignals ends. The second ends the program, whatever it is doing. stop, to be
+// called once, gives all of them their default action back.
+func untilSignal() (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	came := make(chan os.Signal, 4)
+	signal.Notify(came, endSignals...)
+	go func() {
+		for sig := range came {
+			if ctx.Err() != nil {
+				die(sig)
+			}
+			cancel()
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(came)
+		close(came)
+	}
 }
 
 // signal does what a signal asks for. With a command it goes to the command, whose end is the end of the trace; the second one
@@ -36,7 +48,8 @@ func (t *tracer) signal(sig os.Signal) {
 		return
 	}
 	if t.interrupted || t.tasks.killed {
-		t.die(sig)
+		t.screen.abandon()
+		die(sig)
 	}
 	t.interrupted = true
 	t.asked <- sig
@@ -46,10 +59,8 @@ func (t *tracer) signal(sig os.Signal) {
 // namespace, or if whoever started the program ignores the signal.
 const dieWithin = 200 * time.Millisecond
 
-// die gives the terminal back and ends the program as the signal would have without a handler. Probes and descriptors end with
-// the process.
-func (t *tracer) die(sig os.Signal) {
-	t.screen.abandon()
+// die ends the program as the signal would have without a handler. Probes and descriptors end with the process.
+func die(sig os.Signal) {
 	number, _ := sig.(syscall.Signal)
 	if number != unix.SIGQUIT { // which prints every goroutine
 		signal.Reset(sig)

@@ -63,8 +63,36 @@ func (a *app) commandHelp(cmd command) {
 			fmt.Fprintf(a.stdout, "Usage: %s %s\n%s\n\n", a.prog, u.line, u.what)
 		}
 	}
+	switch cmd {
+	case cmdTrace:
+		fmt.Fprintf(a.stdout, "%s%s", traceHelp, probeHelp)
+	case cmdProbe:
+		fmt.Fprintf(a.stdout, "%s", probeHelp)
+	}
 	dialect{cmds: cmd}.help(a.stdout)
 }
+
+// traceHelp says what is traced, and until when.
+const traceHelp = `Without COMMAND and -p it traces every process. COMMAND is traced with all that it starts, from its first
+instruction, and its exit status is passed on. The trace ends with COMMAND or the processes of -p, after --duration,
+or at Ctrl-C; then the table of the whole time is printed.
+
+`
+
+// probeHelp says what a PROBE is, by examples.
+const probeHelp = `A PROBE is one word, so quote it: PLACE[%entry|%return|%latency] [[NAME=]VALUE[:TYPE]…] [if CONDITION]
+  vfs_read  'vfs_*'  vfs_read+0x10     functions of the kernel, one of their instructions
+  syscall:openat  'syscall:*'          system calls; they work on every kernel
+  tracepoint:sched:sched_switch        tracepoints; rawtp:sched_switch is cheaper
+  uprobe:libc:malloc  uprobe:/bin/bash:readline
+                                       functions of libraries and programs
+  kprobe: kretprobe: fentry: fexit: uretprobe:
+                                       as in perf and bpftrace
+  'vfs_write len=%a2:u64 ret=$retval if $comm == "cat"'
+  'syscall:openat path=$filename:ustring if path ~ "/etc/*"'
+                                       arguments, which --events shows, and a condition
+
+`
 
 // help prints the options that have a meaning here.
 func (d dialect) help(w io.Writer) {
@@ -83,7 +111,7 @@ func (d dialect) help(w io.Writer) {
 	}
 	tw.Flush()
 	if d.cmds&cmdProbing != 0 {
-		fmt.Fprintln(w, "\nA flag without a value is taken back by --no-NAME. docs/probes.md says how to write a PROBE.")
+		fmt.Fprintln(w, "\nA flag without a value is taken back by --no-NAME. docs/probes.md has all of PROBE.")
 		return
 	}
 	fmt.Fprintln(w, "\nA flag without a value is taken back by --no-NAME. docs/cli.md also lists CRIU's options that are not")
