@@ -107,7 +107,7 @@ what it adds to a call.
 - **Here**: medians of the runs, and in each run the best of five; time of the load on its processor. This machine's kernel has no probes
   of its own functions. A probe of a user function traps, and that trap, which is the kernel's, is nearly all of its cost.
 - **Guests**: Debian's kernels in QEMU, on one emulated processor whose clock counts instructions (` + "`-icount`" + `): all that is executed,
-  in the kernel and in the probe, and the same number in every run. Instructions are not nanoseconds. Compare ratios.
+  in the kernel and in the probe, and within a few the same number in every run. Instructions are not nanoseconds. Compare ratios.
 - **counted** is ` + "`{ @ = count(); }`" + ` in bpftrace's language; **latency** is ` + "`{ @start[tid] = nsecs; }`" + ` and
   ` + "`/@start[tid]/ { @ = hist(nsecs - @start[tid]); delete(@start[tid]); }`" + `. Ours also keeps count, total, minimum, maximum and
   losses, and pairs nested and recursive calls.
