@@ -284,7 +284,9 @@ func (m *multi) load() error {
 		}
 		m.s.stack.push(prog.Close)
 		m.programs = append(m.programs, prog)
-		m.s.multis = append(m.s.multis, multiMisses{programMisses(prog), m.group, h.ret && m.kind == probes.KindLatency})
+		// Of a session's misses some are returns, which the programs notice by themselves: these must not count twice.
+		returns := m.session || h.ret && m.kind == probes.KindLatency
+		m.s.multis = append(m.s.multis, multiMisses{programMisses(prog), m.group, returns})
 	}
 	return nil
 }
