@@ -224,7 +224,7 @@ func (s *Session) attachMulti(ctx context.Context, list []*Probe, out map[*Probe
 		byKind[p.Kind] = append(byKind[p.Kind], p)
 	}
 	for kind, group := range byKind {
-		m := multi{s: s, ctx: ctx, out: out, session: session && kind == probes.KindLatency, kind: kind, group: group}
+		m := multi{s: s, ctx: ctx, out: out, session: session && kind == probes.KindLatency, kind: kind}
 		if len(group) == 1 {
 			m.consts = alone(group[0])
 		}
@@ -265,7 +265,6 @@ type multi struct {
 	out      map[*Probe]error
 	session  bool
 	kind     probes.Kind
-	group    []*Probe
 	consts   constants // of its programs
 	halves   []half
 	programs []*ebpf.Program
@@ -284,9 +283,6 @@ func (m *multi) load() error {
 		}
 		m.s.stack.push(prog.Close)
 		m.programs = append(m.programs, prog)
-		// Of a session's misses some are returns, which the programs notice by themselves: these must not count twice.
-		returns := m.session || h.ret && m.kind == probes.KindLatency
-		m.s.multis = append(m.s.multis, multiMisses{programMisses(prog), m.group, returns})
 	}
 	return nil
 }
