@@ -335,7 +335,13 @@ func (m *multi) link(group []*Probe) error {
 	}
 	for i, l := range links {
 		m.s.stack.pushLink(l.Close)
-		m.s.multis = append(m.s.multis, multiMisses{linkMisses(l), group, m.halves[i].ret && m.kind == probes.KindLatency})
+		missed := linkMisses(l)
+		if m.session {
+			// The kernel counts misses of entries and of returns together: the link's, and those of its program.
+			ofLink, ofProgram := missed, programMisses(m.programs[i])
+			missed = func() uint64 { return ofLink() + ofProgram() }
+		}
+		m.s.multis = append(m.s.multis, multiMisses{missed, group, m.session || m.halves[i].ret && m.kind == probes.KindLatency})
 	}
 	return nil
 }

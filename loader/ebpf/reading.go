@@ -26,6 +26,7 @@ func (s *Session) Read(dst []Reading) []Reading {
 		// The programs notice a lost return only when the same task calls again; if it ends instead, they can't tell that from a
 		// call that it ended in. The kernel counts lost returns (Linux 6.7).
 		unnoticed := p.kernelLost - min(p.kernelLost, s.rows.lost(int(p.index)))
+		first := len(dst)
 		for c := range int(s.opts.Contexts) {
 			st, l := s.rows.read(int(p.index), c)
 			if c == 0 {
@@ -41,6 +42,9 @@ func (s *Session) Read(dst []Reading) []Reading {
 				continue
 			}
 			dst = append(dst, Reading{Probe: p, Context: uint32(c), Stats: st, Losses: l})
+		}
+		if p.Mechanism == MechanismKprobeSession {
+			dst[first].Losses.Missed += unnoticed // what are no returns are entries: see multi.link
 		}
 	}
 	return dst
