@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/trapline/trapline/loader/internal/place"
+	neutral "github.com/trapline/trapline/loader/internal/recipe"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -56,8 +57,8 @@ func (s *Session) needsRegisters(p *Probe) bool {
 	if s.opts.Events != nil && s.opts.Events.Registers {
 		return true
 	}
-	r, err := compile(s.kernel, p, fromRegisters, false)
-	return err != nil || r.registers // an error stands best beside what has most
+	r, err := compile(s.kernel, p, neutral.FromRegisters, false)
+	return err != nil || r.Registers // an error stands best beside what has most
 }
 
 // attach places every probe, each by the first of its mechanisms that works.
@@ -123,7 +124,7 @@ func (s *Session) unplaced(p *Probe) error {
 	err := errors.New("no means to place it")
 	if n := len(p.tried); n > 0 {
 		err = p.tried[n-1]
-		if lockedDown() && kernelFunction(p) {
+		if lockedDown() && p.KernelFunction() {
 			err = fmt.Errorf("the kernel is locked down (confidentiality), which forbids probes of its functions: %w", err)
 		}
 	}
@@ -147,14 +148,6 @@ func Try(ctx context.Context, spec *probes.Spec) (placed, failed []*Probe, err e
 		}
 	}
 	return placed, failed, err
-}
-
-func kernelFunction(p *Probe) bool {
-	switch p.Spec.Provider {
-	case probes.ProviderFunction, probes.ProviderKprobe, probes.ProviderFentry:
-		return true
-	}
-	return false
 }
 
 // attachBy places probes by one mechanism, and gives what went wrong for each.

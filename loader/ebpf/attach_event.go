@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf/link"
 
 	"github.com/trapline/trapline/bpf"
+	neutral "github.com/trapline/trapline/loader/internal/recipe"
 	"github.com/trapline/trapline/loader/internal/tracefs"
 	"github.com/trapline/trapline/probes"
 )
@@ -24,7 +25,7 @@ func (s *Session) attachTracepoint(p *Probe) error {
 	}
 	words, half := uint32(0), uint32(0)
 	if s.objects.maps[mapRecipes].MaxEntries() > 1 || len(p.Spec.Args) > 0 || p.Spec.If != nil {
-		words = uint32(min(f.Size/8, regWords))
+		words = uint32(min(f.Size/8, neutral.MaxWords))
 		half = flag(f.Size%8 >= 4)
 	}
 	consts := alone(p)

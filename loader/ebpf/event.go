@@ -15,6 +15,7 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/trapline/trapline/bpf"
+	neutral "github.com/trapline/trapline/loader/internal/recipe"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -25,9 +26,9 @@ type layout struct {
 
 const (
 	headerSize   = int(unsafe.Sizeof(bpf.TraceEvent{}))
-	stringsBytes = maxStrings * stringSize
-	wordsBytes   = regWords * 8
-	stackBytes   = maxFrames * 8
+	stringsBytes = neutral.MaxStrings * neutral.StringSize
+	wordsBytes   = neutral.MaxWords * 8
+	stackBytes   = neutral.MaxFrames * 8
 )
 
 // layoutEvents decides the layout and tells the programs.
@@ -125,7 +126,7 @@ func (d *decoder) decode(b []byte) *probes.Event {
 	e.Args = d.args(h, b)
 	if d.s.layout.words != 0 {
 		e.Trapframe = d.registers(b[d.s.layout.words:], h.StackTop)
-		if p.Kind == probes.KindEntry && kernelFunction(p) && p.Symbol.Address != 0 {
+		if p.Kind == probes.KindEntry && p.KernelFunction() && p.Symbol.Address != 0 {
 			// A kprobe that sits on ftrace's place has a PC some bytes behind it.
 			e.Trapframe.SetPC(p.Address())
 		}
@@ -152,7 +153,7 @@ func (d *decoder) args(h *bpf.TraceEvent, b []byte) []probes.Value {
 		isString := arg.Type.Format == probes.FormatString || arg.Type.Format == probes.FormatUserString
 		if isString {
 			v.Num = 0
-			v.Str = text(b[d.s.layout.strings+next*stringSize:][:stringSize])
+			v.Str = text(b[d.s.layout.strings+next*neutral.StringSize:][:neutral.StringSize])
 			next++
 		}
 		if h.Failed>>i&1 != 0 {

@@ -3,8 +3,6 @@
 package ebpf
 
 import (
-	"fmt"
-
 	"github.com/trapline/trapline/loader/internal/place"
 	"github.com/trapline/trapline/probes"
 )
@@ -47,21 +45,8 @@ type Probe struct {
 // HasLatency says whether the probe measures time.
 func (p *Probe) HasLatency() bool { return p.Kind == probes.KindLatency }
 
-// Label is how tables show the probe: its place, and its kind where that is not what a table takes the bare place for.
-func (p *Probe) Label() string {
-	usual := probes.KindEntry
-	if kernelFunction(p) && p.Spec.Offset == 0 || p.Spec.Provider == probes.ProviderSyscall {
-		usual = probes.KindLatency
-	}
-	label := p.Name
-	if p.Kind != usual {
-		label += "%" + p.Kind.String()
-	}
-	if p.repeat > 0 {
-		label += fmt.Sprintf(" #%d", p.repeat) // as the expressions were given
-	}
-	return label
-}
+// Label is how tables show the probe: see [place.Place.Label].
+func (p *Probe) Label() string { return p.Place.Label(p.Kind, p.repeat) }
 
 // HasErrors says whether the probe counts returned errors.
 func (p *Probe) HasErrors() bool {

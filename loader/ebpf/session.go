@@ -16,6 +16,7 @@ import (
 
 	"github.com/trapline/trapline/bpf"
 	"github.com/trapline/trapline/loader/internal/place"
+	neutral "github.com/trapline/trapline/loader/internal/recipe"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -175,7 +176,7 @@ func (s *Session) makeObjects() error {
 			return err
 		}
 		used = used || !r.empty()
-		globs = globs || r.globs
+		globs = globs || r.Globs
 		strings = strings || r.Strings > 0
 		pairing = pairing || p.Kind == probes.KindLatency
 	}
@@ -237,16 +238,16 @@ func (s *Session) returnKey() int {
 
 // recipeOf compiles a probe for one mechanism.
 func (s *Session) recipeOf(p *Probe, m Mechanism) (*recipe, error) {
-	from := fromRegisters
+	from := neutral.FromRegisters
 	switch m {
 	case MechanismFentry:
-		from = fromFunction
+		from = neutral.FromFunction
 	case MechanismTracepoint:
-		from = fromRecord
+		from = neutral.FromRecord
 	case MechanismRawTracepoint:
-		from = fromArguments
+		from = neutral.FromArguments
 	case MechanismSyscall:
-		from = fromSyscall
+		from = neutral.FromSyscall
 	}
 	return compile(s.kernel, p, from, s.opts.Events != nil)
 }
@@ -258,13 +259,13 @@ func (s *Session) setRecipe(p *Probe, m Mechanism) error {
 		return err
 	}
 	s.mu.Lock()
-	s.shown[p.index] = r.shown
+	s.shown[p.index] = r.Shown
 	s.mu.Unlock()
 	p.tested = r.singleTest()
 	if r.empty() {
 		return nil
 	}
-	if err := s.objects.maps[mapRecipes].Put(p.index, r.TraceRecipe); err != nil {
+	if err := s.objects.maps[mapRecipes].Put(p.index, r.wire); err != nil {
 		return fmt.Errorf("probe %s: give the programs its arguments: %w", p.Name, err)
 	}
 	return nil

@@ -1,24 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package ebpf
+package recipe
 
-import (
-	"fmt"
+import "github.com/trapline/trapline/probes"
 
-	"github.com/trapline/trapline/bpf"
-	"github.com/trapline/trapline/probes"
-)
-
-// tests is how many steps of predicates there are.
-func (c *compiler) tests() uint32 { return c.out.Tests + c.out.ReturnTests + c.pending }
-
-func (c *compiler) add(pos int, t bpf.TraceTest) error {
-	n := c.tests()
-	if n == maxTests {
-		return c.fail(pos, fmt.Sprintf("the predicate has more than %d steps", maxTests))
+func (c *compiler) add(pos int, t Test) error {
+	if len(c.out.Tests)+len(c.out.ReturnTests) == MaxTests {
+		return c.fail(pos, "the predicate has more than %d steps", MaxTests)
 	}
-	c.out.Test[n] = t
-	c.pending++
+	*c.tests = append(*c.tests, t)
 	return nil
 }
 
@@ -26,28 +16,28 @@ func (c *compiler) add(pos int, t bpf.TraceTest) error {
 func (c *compiler) expr(e probes.Expr) error {
 	switch e := e.(type) {
 	case *probes.And:
-		return c.both(e.L, e.R, bpf.TraceTestOpTEST_AND)
+		return c.both(e.L, e.R, OpAnd)
 	case *probes.Or:
-		return c.both(e.L, e.R, bpf.TraceTestOpTEST_OR)
+		return c.both(e.L, e.R, OpOr)
 	case *probes.Not:
 		if err := c.expr(e.X); err != nil {
 			return err
 		}
-		return c.add(e.Pos, bpf.TraceTest{Op: uint8(bpf.TraceTestOpTEST_NOT)})
+		return c.add(e.Pos, Test{Op: OpNot})
 	case *probes.Compare:
 		return c.compare(e)
 	}
 	return c.fail(e.Position(), "this predicate can't be evaluated")
 }
 
-func (c *compiler) both(l, r probes.Expr, op bpf.TraceTestOp) error {
+func (c *compiler) both(l, r probes.Expr, op Op) error {
 	if err := c.expr(l); err != nil {
 		return err
 	}
 	if err := c.expr(r); err != nil {
 		return err
 	}
-	return c.add(r.Position(), bpf.TraceTest{Op: uint8(op)})
+	return c.add(r.Position(), Test{Op: op})
 }
 
 // mirrored is the comparison with its sides exchanged.
@@ -69,9 +59,9 @@ func (c *compiler) compare(e *probes.Compare) error {
 	if err != nil {
 		return err
 	}
-	t := bpf.TraceTest{Left: uint8(left)}
+	t := Test{Left: uint8(left)}
 	if e.Signed() {
-		t.IsSigned = 1
+		t.Signed = true
 	}
 	isString := typ.Format == probes.FormatString || typ.Format == probes.FormatUserString
 	switch {
@@ -91,51 +81,48 @@ func (c *compiler) compare(e *probes.Compare) error {
 	return c.compareNumber(e.Pos, t, op)
 }
 
-func (c *compiler) compareNumber(pos int, t bpf.TraceTest, op probes.Op) error {
-	if op == probes.OpLess && t.IsSigned == 0 && t.Right == 0 && t.Value == 0 {
-		return c.fail(pos, "an unsigned value is never below 0; give it a signed type, such as x=%a2:s64")
+func (c *compiler) compareNumber(pos int, t Test, op probes.Op) error {
+	if op == probes.OpLess && !t.Signed && t.Right == 0 && t.Value == 0 {
+		return c.fail(pos, "an unsigned value is never below 0; give it a signed type, such as x=%%a2:s64")
 	}
 	switch op {
 	case probes.OpEqual:
-		t.Op = uint8(bpf.TraceTestOpTEST_EQUAL)
+		t.Op = OpEqual
 	case probes.OpNotEqual:
-		t.Op = uint8(bpf.TraceTestOpTEST_NOT_EQUAL)
+		t.Op = OpNotEqual
 	case probes.OpLess:
-		t.Op = uint8(bpf.TraceTestOpTEST_LESS)
+		t.Op = OpLess
 	case probes.OpLessEqual:
-		t.Op = uint8(bpf.TraceTestOpTEST_LESS_EQUAL)
+		t.Op = OpLessEqual
 	case probes.OpGreater:
-		t.Op = uint8(bpf.TraceTestOpTEST_GREATER)
+		t.Op = OpGreater
 	case probes.OpGreaterEqual:
-		t.Op = uint8(bpf.TraceTestOpTEST_GREATER_EQUAL)
+		t.Op = OpGreaterEqual
 	case probes.OpBits:
-		t.Op = uint8(bpf.TraceTestOpTEST_BITS)
+		t.Op = OpBits
 	default:
-		return c.fail(pos, fmt.Sprintf("%s compares strings", op))
+		return c.fail(pos, "%s compares strings", op)
 	}
 	return c.add(pos, t)
 }
 
-func (c *compiler) compareString(e *probes.Compare, t bpf.TraceTest, op probes.Op, r probes.Operand) error {
-	if len(r.String) > maxConstant {
-		return c.fail(r.Pos, fmt.Sprintf("a string in a predicate has %d bytes at most", maxConstant))
+func (c *compiler) compareString(e *probes.Compare, t Test, op probes.Op, r probes.Operand) error {
+	if len(r.String) > MaxConstant {
+		return c.fail(r.Pos, "a string in a predicate has %d bytes at most", MaxConstant)
 	}
-	if c.constants == maxStrings {
-		return c.fail(r.Pos, fmt.Sprintf("a predicate has %d strings at most", maxStrings))
+	if len(c.out.Constants) == MaxStrings {
+		return c.fail(r.Pos, "a predicate has %d strings at most", MaxStrings)
 	}
-	for i := range len(r.String) {
-		c.out.Constant[c.constants][i] = int8(r.String[i])
-	}
-	t.Right = uint8(c.constants)
-	c.constants++
+	t.Right = uint8(len(c.out.Constants))
+	c.out.Constants = append(c.out.Constants, r.String)
 	switch op {
 	case probes.OpEqual:
-		t.Op = uint8(bpf.TraceTestOpTEST_STRING)
+		t.Op = OpString
 	case probes.OpNotEqual:
-		t.Op = uint8(bpf.TraceTestOpTEST_NOT_STRING)
+		t.Op = OpNotString
 	case probes.OpMatch:
-		t.Op = uint8(bpf.TraceTestOpTEST_GLOB)
-		c.out.globs = true
+		t.Op = OpGlob
+		c.out.Globs = true
 	default:
 		return c.fail(e.Pos, "strings have ==, != and ~")
 	}
@@ -146,7 +133,7 @@ func (c *compiler) compareString(e *probes.Compare, t bpf.TraceTest, op probes.O
 func (c *compiler) operand(o probes.Operand) (int, probes.Type, error) {
 	if o.Arg.Name != "" {
 		if i, ok := c.named[o.Arg.Name]; ok {
-			return i, c.out.shown[i].Type, nil
+			return i, c.out.Shown[i].Type, nil
 		}
 	}
 	i, arg, err := c.fetch(o.Arg)
