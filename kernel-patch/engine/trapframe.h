@@ -9,27 +9,30 @@
 
 struct trapframe; /* the port's own, seen as words */
 
+/* A word of it. It may alias the port's own type, however the port is compiled. */
+typedef u64 __attribute__((__may_alias__)) tf_word;
+
 static inline u64 tf_pc(const struct trapframe *tf)
 {
-	return ((const u64 *)tf)[PORT_TF_PC];
+	return ((const tf_word *)tf)[PORT_TF_PC];
 }
 
 static inline void tf_set_pc(struct trapframe *tf, u64 pc)
 {
-	((u64 *)tf)[PORT_TF_PC] = pc;
+	((tf_word *)tf)[PORT_TF_PC] = pc;
 }
 
 /* Register xN; x0 is always 0. n is below 32. */
 static inline u64 tf_reg(const struct trapframe *tf, unsigned int n)
 {
-	return n ? ((const u64 *)tf)[PORT_TF_X(n)] : 0;
+	return n ? ((const tf_word *)tf)[PORT_TF_X(n)] : 0;
 }
 
 /* Writes to x0 vanish. */
 static inline void tf_set_reg(struct trapframe *tf, unsigned int n, u64 value)
 {
 	if (n)
-		((u64 *)tf)[PORT_TF_X(n)] = value;
+		((tf_word *)tf)[PORT_TF_X(n)] = value;
 }
 
 static inline u64 tf_ra(const struct trapframe *tf)
