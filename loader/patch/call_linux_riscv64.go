@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package patch
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// rawOpen is the system call.
+func rawOpen(attr *wireAttr, size uintptr, flags uint32) (int, error) {
+	fd, _, errno := unix.Syscall(sysProbeOpen, uintptr(unsafe.Pointer(attr)), size, uintptr(flags))
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(fd), nil
+}

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !riscv64
+
+package patch
+
+import "golang.org/x/sys/unix"
+
+// rawOpen is the system call, which no kernel of this architecture has.
+func rawOpen(*wireAttr, uintptr, uint32) (int, error) { return -1, unix.ENOSYS }

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package patch
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/loader/internal/place"
+	"github.com/trapline/trapline/probes"
+)
+
+// A refusal is what probe_open says of a probe that it does not open.
+type refusal struct {
+	errno   unix.Errno
+	reason  reason
+	address uint64 // what the instruction or the text's range begins at; 0 without a reason
+}
+
+func (r *refusal) Error() string {
+	if text := reasonTexts[r.reason]; text != "" {
+		return text
+	}
+	if text := errnoTexts[r.errno]; text != "" {
+		return text
+	}
+	return fmt.Sprintf("probe_open: %v", r.errno)
+}
+
+// Unwrap gives the error number, and what callers tell errors apart by.
+func (r *refusal) Unwrap() []error {
+	list := []error{r.errno}
+	switch r.errno {
+	case unix.ENOSYS, unix.EOPNOTSUPP:
+		list = append(list, ErrNotSupported)
+	case unix.ENOENT:
+		list = append(list, probes.ErrNoSymbol)
+	}
+	return list
+}
+
+// reasonTexts say why the kernel refuses, as the end of "probe PLACE: ".
+var reasonTexts = map[reason]string{
+	reasonEntryText:   "it is part of the trap and entry path, which every probe runs through",
+	reasonEngine:      "it belongs to the probes themselves",
+	reasonNoinstr:     "it is marked noinstr: it runs where the kernel is not yet, or no longer, ready for a probe",
+	reasonKprobesText: "it is marked nokprobe: the kernel needs it to handle probes",
+	reasonInitText:    "it was code of the kernel's start, and is gone",
+	reasonPatching:    "it runs while the kernel's text is changed",
+	reasonLRSC:        "it lies between a load-reserved instruction and its store-conditional, which never succeeds if something comes between them",
+	reasonExtable:     "the instruction has an entry in the kernel's exception table, by its address",
+	reasonJumpLabel:   "the instruction is a jump label, which the kernel itself changes",
+	reasonNotText:     "no function of the kernel lies there",
+	reasonBoundary:    "no instruction begins there",
+	reasonInstruction: "the instruction can neither run away from its place nor be simulated",
+	reasonKprobe:      "a kprobe is there",
+	reasonSlots:       "all slots within reach of it are taken; take fewer probes",
+	reasonLockdown:    "the kernel is locked down, which forbids probes of its functions (kernel_lockdown(7))",
+	reasonStack:       "this kernel does not record call chains (CONFIG_STACKTRACE); leave out the stack",
+	reasonNoReturn:    "what enters it does not come back by its return address: it has no return that can be probed",
+	reasonSymbols:     "this kernel does not know its functions (CONFIG_KALLSYMS)",
+}
+
+// errnoTexts say what an error number means that comes without a reason.
+var errnoTexts = map[unix.Errno]string{
+	unix.ENOSYS:        "this kernel does not have Trapline's patch (see docs/probes.md, On kernels with the patch)",
+	unix.EPERM:         "no right to probe the kernel; run as root, or with CAP_PERFMON",
+	unix.ENOENT:        "no function of the kernel has that name",
+	unix.EADDRNOTAVAIL: "several functions have that name, and their addresses are hidden: run as root, with kernel.kptr_restrict below 2",
+	unix.ERANGE:        "the offset lies behind the end of the function",
+	unix.EILSEQ:        "no instruction begins there",
+	unix.EACCES:        "it must not be probed",
+	unix.EOPNOTSUPP:    "this kernel can't do what the probe asks for",
+	unix.EBUSY:         "a kprobe is there",
+	unix.ENOSPC:        "no slot is free within reach of it; take fewer probes",
+	unix.EUSERS:        "64 sessions that follow tasks are open already; end one, or trace all tasks",
+	unix.E2BIG:         "the kernel's patch is older than this program, and does not know what the probe asks for",
+	unix.ENOMEM:        "no memory for it; take fewer probes or contexts",
+	unix.EMFILE:        "no descriptor is free in this process; raise its limit (ulimit -n) or take fewer probes",
+	unix.ENFILE:        "no descriptor is free in this system; take fewer probes",
+}
+
+// expected says whether it surprises nobody that a glob leaves the function out: it is text that no means may probe.
+func expected(err error) bool {
+	r, ok := errors.AsType[*refusal](err)
+	if !ok {
+		return false
+	}
+	switch r.reason {
+	case reasonEntryText, reasonEngine, reasonNoinstr, reasonKprobesText, reasonInitText, reasonPatching:
+		return true
+	}
+	return false
+}
+
+// explain makes the error of a probe that the kernel refused: why, and what comes nearest.
+func (s *Session) explain(p *Probe, err error) *place.Error {
+	e := &place.Error{Place: p.Name, Err: err}
+	r, _ := errors.AsType[*refusal](err)
+	if r == nil {
+		e.Instead = s.instead(p, err)
+		return e
+	}
+	function, offset := s.function(p)
+	switch r.reason {
+	case reasonBoundary:
+		if start := p.address() - offset; function != "" && r.address >= start && r.address < p.address() {
+			at := plus(function, r.address-start)
+			e.Err = fmt.Errorf("%w: one begins at %s", err, at)
+			e.Instead = []string{at}
+		}
+	case reasonNoReturn:
+		if function != "" {
+			e.Instead = []string{p.Name + "%entry"}
+		}
+	case reasonLRSC, reasonExtable, reasonJumpLabel, reasonInstruction:
+		if offset != 0 && function != "" {
+			e.Instead = []string{function + "%entry"}
+		}
+	case reasonLockdown, reasonSymbols, reasonStack, reasonSlots, reasonKprobe:
+		return e
+	}
+	if r.errno == unix.EPERM || r.errno == unix.ENOSYS {
+		return e
+	}
+	if e.Instead == nil {
+		e.Instead = s.instead(p, err)
+	}
+	return e
+}
+
+// function gives the function that a place lies in, and how far behind its start; "" if that is not known.
+func (s *Session) function(p *Probe) (name string, offset uint64) {
+	symbols, err := s.kernel.Symbols()
+	if err != nil || p.address() == 0 {
+		return "", 0
+	}
+	f, offset, ok := symbols.At(p.address())
+	if !ok || !f.Function() {
+		return "", 0
+	}
+	return f.Name, offset
+}
+
+// instead gives the system calls close to a function that this kernel serves by functions of their own.
+func (s *Session) instead(p *Probe, err error) (list []string) {
+	symbols, e := s.kernel.Symbols()
+	if e != nil {
+		return nil
+	}
+	for _, expression := range s.kernel.Instead(p.Spec, err) {
+		if call, ok := cutSyscall(expression); ok {
+			if f, _, err := callFunction(symbols, call); err != nil || f.Name == p.symbol().Name {
+				continue
+			}
+		}
+		list = append(list, expression)
+	}
+	return list
+}
+
+func plus(name string, offset uint64) string {
+	if offset == 0 {
+		return name
+	}
+	return fmt.Sprintf("%s+%#x", name, offset)
+}
