@@ -7,9 +7,13 @@
  *	PORT_HARTS		how many harts there can be
  *	PORT_TF_PC		word of the trap frame that holds the pc, and
  *	PORT_TF_X(n)		the word that holds register xN, 1 to 31 (both also for the assembler)
- *	PORT_TF_WORDS		words of a trap frame, an even number
+ *	PORT_TF_WORDS		words of a trap frame, an even number, at most 58
  *	PORT_POINTS		probed addresses that can be found fast, a power of two
- * and the types u8, u16, u32, u64, s32, s64, size_t and bool.
+ * and the types u8, u16, u32, u64, s32, s64, size_t and bool. The words are those of a frame on the stack: the engine
+ * builds one itself where no trap does. If it defines PORT_INLINE, it defines those functions that are for a trap as
+ * static inline too: they run at every hit. PORT_HARTS may be a value that is known when probe_init() runs.
+ *
+ * The engine may call memcpy, memset, memmove and memcmp, as any C compiler does.
  *
  * "In a trap" is said of what the engine calls while it handles a hit: interrupts are off, any lock of the kernel may be held by what was
  * interrupted, and there may be next to no stack. It must not block, allocate, or take a lock that anything else takes.
@@ -18,6 +22,7 @@
 #define TRAPLINE_OSUTILS_H
 
 #include "port.h"
+#include "errors.h"
 
 /* What the engine keeps of a task; part of the task, zero when it begins, also in a forked child. */
 struct probe_call;
@@ -32,12 +37,15 @@ void *os_alloc(size_t size);
 void os_free(void *memory);
 
 /*
- * Executable memory for slots, a few areas that never go away: the i-th, or 0 behind the last. Its first bytes are a copy of
- * probe_trampoline (see trampoline.S), and slots begin at *slots. One that lies within 1 MiB of the kernel's text serves jumps.
+ * Executable memory for slots, a few areas that never go away: the i-th, or 0 behind the last; *size in bytes. Begins at a
+ * multiple of 16. probe_init() writes a copy of probe_trampoline (trampoline.S) to its begin by os_write_text, and slots
+ * begin at *slots, PROBE_TRAMPOLINE_SIZE bytes behind it or more. Slots serve text that lies within 1 MiB of them.
  */
+#define PROBE_TRAMPOLINE_SIZE 256
 void *os_pool(unsigned int i, size_t *size, void **slots);
 
-/* A piece of text and what it shall become: length is 2, or a multiple of it up to the length of a slot. */
+/* A piece of text and what it shall become: length is a multiple of 2, at most OS_EDIT_MAX. May cross a page. */
+#define OS_EDIT_MAX 64
 struct os_edit {
 	void *address;
 	const void *bytes;
@@ -47,7 +55,7 @@ struct os_edit {
 /*
  * Writes all edits while every other hart waits outside of all kernel code that can be probed, and makes each hart fetch anew
  * (fence.i on all of them). When it returns nothing that was unlinked before is still in use by a hit on another hart. No edit at all is the wait
- * alone. May block. 0, or a negative error, with nothing written.
+ * alone, and never fails. May block. 0, or a negative error, with nothing written.
  */
 int os_write_text(const struct os_edit *edits, size_t n);
 
@@ -68,12 +76,13 @@ void os_unlock(void);
 bool os_function(unsigned long address, unsigned long *start, size_t *size);
 
 /*
- * Whether [start, end) may be changed: 0, or a negative error of errors.h with its reason. whole asks about a displaced run of instructions:
- * nothing but its first byte may be known to the kernel's tables (exception table, jump labels, bug table, alternatives).
+ * Whether [start, end) may be changed: 0, or a negative error of errors.h with its reason. Nothing in there may be known
+ * to the kernel's tables (exception table, jump labels, bug table, alternatives). May block.
  */
 struct probe_refusal;
 int os_may_probe(unsigned long start, unsigned long end, struct probe_refusal *why);
 
+#ifndef PORT_INLINE
 /* In a trap: this hart's number, below PORT_HARTS; its running task, or 0 if there is none yet; a clock of constant rate. */
 unsigned int os_hart(void);
 struct probe_task *os_task(void);
@@ -85,5 +94,6 @@ u64 os_task_ns(void);
 
 /* In a trap: is a page's worth of stack left below? A hit without it is missed. */
 bool os_stack_left(unsigned long sp);
+#endif /* PORT_INLINE */
 
 #endif

@@ -77,7 +77,11 @@ struct probe {
 	struct probe_point *point;
 	struct probe *next; /* of the same point */
 	struct probe_calls *calls;
-	struct probe_row *rows; /* [hart][context] */
+	void *rows; /* struct probe_row, of each hart and of each context of it */
+	void *scratch; /* data of an entry, each hart's */
+	unsigned long landing; /* what return addresses are replaced by */
+	u32 stride; /* bytes of a hart's rows */
+	bool traps; /* a jump does not do */
 	bool armed;
 };
 
@@ -104,12 +108,15 @@ u32 probe_method(const struct probe *p, unsigned long *slot);
 /* From the port's breakpoint trap of the kernel's own mode, interrupts off. False: the breakpoint is none of the engine's. */
 bool probe_breakpoint(struct trapframe *tf);
 
-/* When a task ends, before its memory is reused: its calls never return. On its own hart, or when it can't run any more. */
+/*
+ * When a task has ended, before its memory is reused: its calls never return, and must not any more. On its own hart as the last thing
+ * that it does, or from anywhere once it can't run.
+ */
 void probe_task_end(struct probe_task *task);
 
 /* Whether text in [start, end) is changed by the engine. */
 bool probe_text_reserved(unsigned long start, unsigned long end);
-/* What is, or was, at an address before a probe changed it. */
+/* The text at an address as the kernel was built with it. True if something of it is changed now. */
 bool probe_original(unsigned long address, void *bytes, size_t length);
 
 /* Once, before the first probe. */

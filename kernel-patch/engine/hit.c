@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Hits. Interrupts are off, so that a hit stays on its hart and its rows are its own. probe_hit and probe_returned are the
+ * two that speed depends on: with a probe that has no ops they call nothing.
+ */
+#include "calls.h"
+#include "rows.h"
+
+struct probe_hart *probe_harts;
+
+static inline bool followed(const struct probe *p, const struct probe_task *task)
+{
+	return likely(!p->group) || (task && task->groups & p->group);
+}
+
+/* Puts probe_return in place of the return address. False: there is no room to note the real one. */
+static inline bool begin_call(struct probe *p, struct trapframe *tf, struct probe_task *task, struct probe_call *call,
+			      u32 row)
+{
+	call->ra = tf_ra(tf);
+	call->sp = tf_sp(tf);
+	call->row = row;
+	call->next = task->calls;
+	call->hits = ++task->hits;
+	task->calls = call;
+	tf_set_ra(tf, p->landing);
+	if (unlikely(p->flags & PROBE_FLAG_CPU_TIME))
+		call->cpu = os_task_ns();
+	/* Last, and first at the return: what is measured is the function. */
+	call->start = os_ticks();
+	return true;
+}
+
+/* A hit of a probe with ops, or of one of several. */
+static void hit_one(struct probe *p, struct trapframe *tf, struct probe_task *task, unsigned int hart)
+{
+	u32 at = row_now(p);
+	struct probe_row *row = row_at(p, hart, at);
+	struct probe_call *call = 0;
+	void *data;
+	u64 value = 0;
+
+	if (p->kind == PROBE_ENTRY) {
+		data = (char *)p->scratch + (size_t)hart * p->data_size;
+	} else {
+		call = task ? call_take(p->calls) : 0;
+		if (!call) {
+			row->missed++;
+			return;
+		}
+		data = call + 1;
+	}
+	if (p->ops && p->ops->entry && !p->ops->entry(p, row, tf, data, &value)) {
+		if (call)
+			call_give_back(call);
+		return;
+	}
+	if (p->kind != PROBE_ENTRY) {
+		row->started++;
+		begin_call(p, tf, task, call, at);
+		return;
+	}
+	if (task)
+		task->hits++;
+	if (p->flags & PROBE_FLAG_VALUE)
+		row_measure(row, value);
+	else
+		row->count++;
+}
+
+/* Every hit that probe_hit does not do by itself. */
+static __attribute__((noinline)) void hit_all(struct trapframe *tf, struct probe_point *point, unsigned int hart)
+{
+	struct probe_task *task = os_task();
+	struct probe_hart *self = &probe_harts[hart];
+	bool miss = self->busy || !os_stack_left(tf_sp(tf));
+	struct probe *p = __atomic_load_n(&point->probes, __ATOMIC_ACQUIRE);
+
+	self->busy++;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	for (; p; p = __atomic_load_n(&p->next, __ATOMIC_ACQUIRE)) {
+		if (!followed(p, task))
+			continue;
+		if (miss)
+			row_at(p, hart, row_now(p))->missed++;
+		else
+			hit_one(p, tf, task, hart);
+	}
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	self->busy--;
+}
+
+void probe_hit(struct trapframe *tf, struct probe_point *point)
+{
+	struct probe *p = __atomic_load_n(&point->simple, __ATOMIC_RELAXED);
+	unsigned int hart = os_hart();
+	struct probe_task *task;
+	struct probe_call *call;
+	struct probe_row *row;
+	u32 at;
+
+	if (unlikely(!p || probe_harts[hart].busy || !os_stack_left(tf_sp(tf)))) {
+		hit_all(tf, point, hart);
+		return;
+	}
+	task = os_task();
+	if (!followed(p, task))
+		return;
+	at = row_now(p);
+	row = row_at(p, hart, at);
+	if (p->kind == PROBE_ENTRY) {
+		row->count++;
+		if (likely(task))
+			task->hits++;
+		return;
+	}
+	if (unlikely(!task)) {
+		row->missed++;
+		return;
+	}
+	call = call_take(p->calls);
+	if (unlikely(!call)) {
+		row->missed++;
+		return;
+	}
+	row->started++;
+	begin_call(p, tf, task, call, at);
+}
+
+static void exit_call(struct probe *p, struct probe_row *row, struct trapframe *tf, struct probe_task *task,
+		      struct probe_call *call, u64 ns)
+{
+	u64 retval = tf_ret(tf);
+
+	if (p->kind == PROBE_LATENCY)
+		row_measure(row, ns);
+	else
+		row->count++;
+	row->nested += task->hits - call->hits;
+	if (unlikely(p->flags & (PROBE_FLAG_ERRORS | PROBE_FLAG_CPU_TIME))) {
+		if (p->flags & PROBE_FLAG_ERRORS && retval >= -4095ull)
+			row->errors++;
+		if (p->flags & PROBE_FLAG_CPU_TIME)
+			row->cpu += os_task_ns() - call->cpu;
+	}
+}
+
+/* The owner's part of a return. False: it does not count. */
+static __attribute__((noinline)) bool exit_ops(struct probe *p, struct probe_row *row, struct trapframe *tf,
+					       struct probe_call *call, unsigned int hart, u64 ns)
+{
+	struct probe_hart *self = &probe_harts[hart];
+	bool counts;
+
+	self->busy++;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	counts = p->ops->exit(p, row, tf, call + 1, ns);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	self->busy--;
+	return counts;
+}
+
+void probe_returned(struct trapframe *tf)
+{
+	u64 ticks = os_ticks();
+	struct probe_task *task = os_task();
+	struct probe_call *call = task->calls;
+	unsigned int hart = os_hart();
+	struct probe *p;
+
+	if (unlikely(!call || call->sp != tf_sp(tf))) {
+		call = calls_find(task, tf_sp(tf));
+		if (!call) {
+			/* Nobody knows the way back: the fault at 0 tells where it was lost. */
+			tf_set_pc(tf, 0);
+			tf_set_ra(tf, 0);
+			return;
+		}
+	}
+	task->calls = call->next;
+	tf_set_pc(tf, call->ra);
+	tf_set_ra(tf, call->ra);
+	p = __atomic_load_n(&call->room->probe, __ATOMIC_RELAXED);
+	if (likely(p)) {
+		struct probe_row *row = row_at(p, hart, call->row);
+		u64 ns = os_ticks_to_ns(ticks - call->start);
+
+		if (likely(!p->ops || !p->ops->exit) || exit_ops(p, row, tf, call, hart, ns))
+			exit_call(p, row, tf, task, call, ns);
+	}
+	call_give_back(call);
+}
+
+bool probe_breakpoint(struct trapframe *tf)
+{
+	unsigned long pc = tf_pc(tf);
+	struct probe_point *point = point_live(pc);
+	u32 text;
+
+	if (unlikely(!point)) {
+		/*
+		 * Either somebody else's, or it was removed meanwhile, or this hart still has the old text in its instruction
+		 * cache: then it tries again.
+		 */
+		text = insn_fetch((const void *)pc);
+		if (text == INSN_EBREAK || (text & 0xffff) == INSN_C_EBREAK)
+			return false;
+		asm volatile("fence.i" : : : "memory");
+		return true;
+	}
+	probe_hit(tf, point);
+	if (unlikely(tf_pc(tf) != pc))
+		return true;
+	if (likely(point->resume))
+		tf_set_pc(tf, point->resume);
+	else
+		insn_simulate(&point->insn[0], tf);
+	return true;
+}

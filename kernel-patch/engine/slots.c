@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Pools, slots in them, and what a slot holds. Slots are pieces of 8 bytes, as many as each needs.
+ */
+#include "point.h"
+
+#define POOLS_MAX 8
+#define PIECE 8
+
+struct pool {
+	unsigned long base; /* the trampoline */
+	unsigned long slots;
+	u32 pieces;
+	u32 next; /* where the search begins */
+	u8 *taken; /* a byte a piece */
+};
+
+static struct pool pools[POOLS_MAX];
+
+static int write_trampoline(unsigned long base)
+{
+	struct os_edit edits[PROBE_TRAMPOLINE_SIZE / OS_EDIT_MAX];
+	size_t size = probe_trampoline_end - probe_trampoline;
+	size_t n = 0, at;
+
+	if (size > PROBE_TRAMPOLINE_SIZE)
+		return -EINVAL;
+	for (at = 0; at < size; at += OS_EDIT_MAX) {
+		edits[n++] = (struct os_edit){
+			.address = (void *)(base + at),
+			.bytes = probe_trampoline + at,
+			.length = size - at < OS_EDIT_MAX ? size - at : OS_EDIT_MAX,
+		};
+	}
+	return points_write(edits, n);
+}
+
+int slots_init(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < POOLS_MAX; i++) {
+		struct pool *pool = &pools[i];
+		void *slots;
+		size_t size;
+		void *base = os_pool(i, &size, &slots);
+		int err;
+
+		if (!base)
+			break;
+		pool->slots = ((unsigned long)slots + PIECE - 1) & -(unsigned long)PIECE;
+		pool->pieces = ((unsigned long)base + size - pool->slots) / PIECE;
+		pool->taken = os_alloc(pool->pieces);
+		if (!pool->taken)
+			return -ENOMEM;
+		err = write_trampoline((unsigned long)base);
+		if (err)
+			return err;
+		pool->base = (unsigned long)base;
+	}
+	return 0;
+}
+
+/* A run of free pieces among [from, to), or to. */
+static u32 find_pieces(const struct pool *pool, u32 from, u32 to, u32 n)
+{
+	u32 run = 0, i;
+
+	for (i = from; i < to; i++) {
+		run = pool->taken[i] ? 0 : run + 1;
+		if (run == n)
+			return i + 1 - n;
+	}
+	return to;
+}
+
+/* Which pieces of a pool a jump from an address, and one back, can reach. */
+static void within_reach(const struct pool *pool, unsigned long address, u32 *from, u32 *to)
+{
+	const unsigned long reach = (1ul << 20) - 2 * SLOT_BYTES_MAX;
+	unsigned long low = address > reach ? address - reach : 0;
+	unsigned long end = pool->slots + (unsigned long)pool->pieces * PIECE;
+
+	*from = 0;
+	*to = 0;
+	if (low >= end || address + reach <= pool->slots)
+		return;
+	if (low > pool->slots)
+		*from = (low - pool->slots + PIECE - 1) / PIECE;
+	*to = pool->pieces;
+	if (address + reach < end)
+		*to = (address + reach - pool->slots) / PIECE;
+}
+
+unsigned long slot_take(unsigned long address, u32 bytes)
+{
+	u32 n = (bytes + PIECE - 1) / PIECE;
+	unsigned int i;
+
+	for (i = 0; i < POOLS_MAX; i++) {
+		struct pool *pool = &pools[i];
+		u32 from, to, start, at;
+
+		if (!pool->base)
+			continue;
+		within_reach(pool, address, &from, &to);
+		start = pool->next > from && pool->next < to ? pool->next : from;
+		at = find_pieces(pool, start, to, n);
+		if (at == to) {
+			to = start + n < to ? start + n : to;
+			at = find_pieces(pool, from, to, n);
+		}
+		if (at == to)
+			continue;
+		pool->next = at + n;
+		while (n--)
+			pool->taken[at + n] = 1;
+		return pool->slots + (unsigned long)at * PIECE;
+	}
+	return 0;
+}
+
+static struct pool *pool_of(unsigned long slot)
+{
+	unsigned int i;
+
+	for (i = 0; i < POOLS_MAX; i++) {
+		struct pool *pool = &pools[i];
+
+		if (pool->base && slot >= pool->slots && slot - pool->slots < (unsigned long)pool->pieces * PIECE)
+			return pool;
+	}
+	return 0;
+}
+
+void slot_give_back(unsigned long slot, u32 bytes)
+{
+	struct pool *pool = pool_of(slot);
+	u32 n = (bytes + PIECE - 1) / PIECE;
+	u32 at;
+
+	if (!pool)
+		return;
+	at = (slot - pool->slots) / PIECE;
+	while (n--)
+		pool->taken[at + n] = 0;
+}
+
+unsigned long slot_trampoline(unsigned long slot)
+{
+	return pool_of(slot)->base;
+}
+
+static u8 *put16(u8 *at, u32 bits)
+{
+	at[0] = bits;
+	at[1] = bits >> 8;
+	return at + 2;
+}
+
+static u8 *put32(u8 *at, u32 bits)
+{
+	return put16(put16(at, bits), bits >> 16);
+}
+
+#ifdef __riscv_compressed
+#define put_insn put16
+
+/* c.addi16sp: sp += bytes, a multiple of 16 from -512 to 496. */
+static u32 add_sp(s32 bytes)
+{
+	u32 imm = (u32)bytes;
+
+	return 0x6101 | (imm >> 9 & 1) << 12 | (imm >> 4 & 1) << 6 | (imm >> 6 & 1) << 5 |
+	       (imm >> 7 & 3) << 3 | (imm >> 5 & 1) << 2;
+}
+
+/* c.sdsp ra */
+static u32 save_ra(u32 at)
+{
+	return 0xe006 | (at >> 3 & 7) << 10 | (at >> 6 & 7) << 7;
+}
+
+/* c.ldsp ra */
+static u32 load_ra(u32 at)
+{
+	return 0x6082 | (at >> 5 & 1) << 12 | (at >> 3 & 3) << 5 | (at >> 6 & 7) << 2;
+}
+#else
+#define put_insn put32
+
+static u32 add_sp(s32 bytes)
+{
+	return 0x00010113 | (u32)bytes << 20;
+}
+
+static u32 save_ra(u32 at)
+{
+	return 0x00113023 | (at >> 5) << 25 | (at & 31) << 7;
+}
+
+static u32 load_ra(u32 at)
+{
+	return 0x00013083 | at << 20;
+}
+#endif
+
+/* The head of a jump's slot; see point.h. 0 if the trampoline is out of reach. */
+static u8 *put_head(const struct probe_point *point, u8 *at)
+{
+	unsigned long self = (unsigned long)point;
+	u32 call = insn_call(point->slot + SLOT_LINK - 4, slot_trampoline(point->slot));
+	u32 ra = PORT_TF_X(1) * 8;
+
+	_Static_assert(FRAME_BYTES <= 496 && FRAME_BYTES % 16 == 0, "sp moves by one short instruction");
+	_Static_assert(PORT_TF_X(1) < 64, "ra is saved by one short instruction");
+	if (!call)
+		return 0;
+	at = put32(at, (u32)self);
+	at = put32(at, (u32)(self >> 32));
+	at = put_insn(at, add_sp(-FRAME_BYTES));
+	at = put_insn(at, save_ra(ra));
+	at = put32(at, call);
+	at = put_insn(at, load_ra(ra));
+	return put_insn(at, add_sp(FRAME_BYTES));
+}
+
+u32 slot_build(const struct probe_point *point, void *code)
+{
+	unsigned long from = point->address;
+	u8 *at = code;
+	unsigned int i;
+	u32 back;
+
+	if (point->jump) {
+		at = put_head(point, at);
+		if (!at)
+			return 0;
+	}
+	for (i = 0; i < point->insns; i++) {
+		size_t n = insn_move(&point->insn[i], from, point->slot + (at - (u8 *)code), at);
+
+		if (!n)
+			return 0;
+		at += n;
+		from += point->insn[i].length;
+	}
+	back = insn_jump(point->slot + (at - (u8 *)code), from);
+	if (!back)
+		return 0;
+	return put32(at, back) - (u8 *)code;
+}
