@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/trapline/trapline/loader/ebpf"
+	"github.com/trapline/trapline/loader/patch"
 	"github.com/trapline/trapline/loader/perf"
 	"github.com/trapline/trapline/probes"
 )
@@ -38,18 +39,21 @@ func openBackend(ctx context.Context, specs []*probes.Spec, opts *Options) (back
 	case "perf":
 		return openPerf(ctx, specs, opts, nil)
 	case "patch":
-		return nil, fmt.Errorf("backend patch: %w by this version of Trapline", ErrNotSupported)
+		return openPatch(ctx, specs, opts)
 	case "":
 		why := unavailable()
-		if why == nil {
-			return openEBPF(ctx, specs, opts)
+		switch {
+		case why == nil:
+			return openEBPF(ctx, specs, opts) // also where there is the patch: it has programs and tracepoints too
+		case patch.Usable() == nil:
+			return openPatch(ctx, specs, opts)
 		}
 		if err := perf.Usable(); err != nil {
-			return nil, fmt.Errorf("%w; %w", why, err)
+			return nil, fmt.Errorf("%w; %w; %w", why, err, patch.Usable())
 		}
 		return openPerf(ctx, specs, opts, why)
 	}
-	return nil, fmt.Errorf("there is no backend %q; there are ebpf and perf", opts.Backend)
+	return nil, fmt.Errorf("there is no backend %q; there are ebpf, patch and perf", opts.Backend)
 }
 
 // unavailable says why eBPF can't be used at all, if that is for want of a right or of the kernel's; nil if it may be used.
@@ -59,55 +63,6 @@ func unavailable() error {
 		return err
 	}
 	return nil
-}
-
-// ebpfBackend is a session of eBPF programs, with what its probes cost.
-type ebpfBackend struct {
-	*ebpf.Session
-	opts     *Options
-	costs    map[costKey]probes.Cost
-	readings []ebpf.Reading
-}
-
-func openEBPF(ctx context.Context, specs []*probes.Spec, opts *Options) (*ebpfBackend, error) {
-	o := &ebpf.Options{Contexts: opts.Contexts, Filter: opts.Filter, CPUTime: opts.CPUTime, Strict: opts.Strict, Log: opts.Log}
-	if e := opts.Events; e != nil {
-		o.Events = &ebpf.EventOptions{Registers: e.Registers, Stack: e.Stack, RingBytes: e.RingBytes}
-	}
-	session, err := ebpf.Open(ctx, specs, o)
-	if err != nil {
-		return nil, err
-	}
-	b := &ebpfBackend{Session: session, opts: opts}
-	if !opts.NoCalibration {
-		b.calibrate(ctx)
-	}
-	return b, nil
-}
-
-func (b *ebpfBackend) placed() []Probe {
-	var list []Probe
-	for _, p := range b.Probes() {
-		list = append(list, Probe{Label: p.Label(), Spec: p.Spec, Kind: p.Kind, Mechanism: string(p.Mechanism)})
-	}
-	return list
-}
-
-func (b *ebpfBackend) Rows(dst []probes.Row) []probes.Row {
-	b.readings = b.Read(b.readings[:0])
-	for i := range b.readings {
-		r := &b.readings[i]
-		row := probes.Row{
-			Probe: r.Probe.Label(), Mechanism: string(r.Probe.Mechanism), Context: r.Context, Stats: r.Stats, Losses: r.Losses,
-			HasLatency: r.Probe.HasLatency(), HasErrors: r.Probe.HasErrors(),
-		}
-		row.HasCPU = b.opts.CPUTime && row.HasLatency
-		if row.HasLatency {
-			row.Cost = b.costs[keyOf(r.Probe)]
-		}
-		dst = append(dst, row)
-	}
-	return dst
 }
 
 // perfBackend is a session of counters.

@@ -3,23 +3,13 @@
 package loader
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"os/exec"
 	"time"
 
-	"github.com/trapline/trapline/loader/ebpf"
 	"github.com/trapline/trapline/probes"
 )
-
-// costKey is what the cost of a probe depends on.
-type costKey struct {
-	mechanism ebpf.Mechanism
-	stepped   bool
-}
-
-func keyOf(p *ebpf.Probe) costKey { return costKey{p.Mechanism, p.Stepped} }
 
 // How often the calibration's loop goes round, and how often it is run: the quickest run is the one that was disturbed
 // least. A uprobe costs a microsecond, the others a tenth of that; one whose instruction is stepped over costs ten where the
@@ -31,54 +21,46 @@ const (
 	calibrationRuns          = 3
 )
 
-// calibrate measures what the session's latency probes cost themselves: each mechanism that it uses is placed on something
-// that takes next to no time, and run in a loop. A mechanism that can't be measured is a warning, and its rows are not
-// corrected.
-func (b *ebpfBackend) calibrate(ctx context.Context) {
-	b.costs = map[costKey]probes.Cost{}
-	for _, p := range b.Probes() {
-		if _, done := b.costs[keyOf(p)]; done || !p.HasLatency() {
+// measureCosts measures what latency probes cost themselves, once for each of the keys that their cost depends on. What can't
+// be measured is a warning, and its rows are not corrected.
+func measureCosts[K comparable](keys []K, name func(K) string, measure func(K) (probes.Cost, error), warn func(error)) map[K]probes.Cost {
+	costs := map[K]probes.Cost{}
+	for _, key := range keys {
+		if _, done := costs[key]; done {
 			continue
 		}
-		cost, err := b.measureCost(ctx, p.Mechanism, p.Stepped)
+		cost, err := measure(key)
 		if err != nil {
-			b.Warn(fmt.Errorf("latencies by %s are not corrected: what such a probe costs can't be measured: %w", p.Mechanism, err))
+			warn(fmt.Errorf("latencies by %s are not corrected: what such a probe costs can't be measured: %w", name(key), err))
 		}
-		b.costs[keyOf(p)] = cost
+		costs[key] = cost
 	}
+	return costs
 }
 
-// measureCost measures one mechanism.
+// A calibrated session has one latency probe, which the calibration's loop hits once a round.
+type calibrated interface {
+	Enable()
+	Launch(*exec.Cmd) error
+	Close() error
+	stats() probes.Stats
+}
+
+// measureCost runs the loop without a probe and with the one of the session that open opens.
 //
 //	Bias  the latency that it measures of an empty function or of getppid: what is above 0 there is nearly all its own.
 //	      The few ns of the function itself are in it too, so corrected times begin at those.
 //	Hit   how much longer a round of the loop takes with the probe than without.
-func (b *ebpfBackend) measureCost(ctx context.Context, m ebpf.Mechanism, stepped bool) (probes.Cost, error) {
-	rounds := uint32(calibrationRounds)
-	switch {
-	case stepped:
-		rounds = calibrationSteppedRounds
-	case m == ebpf.MechanismUprobe || m == ebpf.MechanismUprobeMulti:
-		rounds = calibrationUprobeRounds
-	}
-	program, function, err := calibrationProgram(rounds, stepped)
-	if err != nil {
-		return probes.Cost{}, err
-	}
-	defer program.Close()
-	spec, err := calibrationSpec(m, program.Name(), function)
-	if err != nil {
-		return probes.Cost{}, err
-	}
+func measureCost(program string, rounds uint32, open func() (calibrated, error)) (probes.Cost, error) {
 	without, with, bias := math.Inf(1), math.Inf(1), math.Inf(1)
 	for range calibrationRuns {
-		t, err := timeRun((*exec.Cmd).Start, program.Name())
+		t, err := timeRun((*exec.Cmd).Start, program)
 		if err != nil {
 			return probes.Cost{}, err
 		}
 		without = min(without, t)
 	}
-	session, err := ebpf.Open(ctx, []*probes.Spec{spec}, &ebpf.Options{Filter: true, CPUTime: b.opts.CPUTime, Only: m})
+	session, err := open()
 	if err != nil {
 		return probes.Cost{}, err
 	}
@@ -86,12 +68,12 @@ func (b *ebpfBackend) measureCost(ctx context.Context, m ebpf.Mechanism, stepped
 	session.Enable()
 	var before probes.Stats
 	for range calibrationRuns {
-		t, err := timeRun(session.Launch, program.Name())
+		t, err := timeRun(session.Launch, program)
 		if err != nil {
 			return probes.Cost{}, err
 		}
 		with = min(with, t)
-		now := session.Read(nil)[0].Stats
+		now := session.stats()
 		run := now.Sub(before)
 		before = now
 		// The program's start and end may hit a kernel function too.
@@ -102,18 +84,6 @@ func (b *ebpfBackend) measureCost(ctx context.Context, m ebpf.Mechanism, stepped
 	}
 	hit := max(0, (with-without)/float64(rounds))
 	return probes.Cost{Bias: bias, Hit: hit}, nil
-}
-
-// calibrationSpec is a latency probe of a mechanism at what the loop calls.
-func calibrationSpec(m ebpf.Mechanism, program string, function uint64) (*probes.Spec, error) {
-	switch m {
-	case ebpf.MechanismSyscall:
-		return probes.Parse("syscall:getppid%latency")
-	case ebpf.MechanismUprobe, ebpf.MechanismUprobeMulti:
-		return probes.Parse(fmt.Sprintf("uprobe:%s:%#x%%latency", program, function))
-	}
-	// getppid calls it once. The system call's own function has no BTF in some kernels, and then no trampoline.
-	return probes.Parse("__task_pid_nr_ns%latency")
 }
 
 // timeRun runs the loop once and gives how long that took, in ns.

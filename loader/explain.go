@@ -5,10 +5,12 @@ package loader
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/trapline/trapline/internal/feature"
 	"github.com/trapline/trapline/loader/ebpf"
 	"github.com/trapline/trapline/loader/internal/place"
+	"github.com/trapline/trapline/loader/patch"
 	"github.com/trapline/trapline/loader/perf"
 	"github.com/trapline/trapline/probes"
 )
@@ -27,6 +29,7 @@ type Place struct {
 type Way struct {
 	Kind      probes.Kind
 	Mechanism string   // "" if Err is set
+	Detail    string   // what the kernel does at the place, if it tells: the backend patch's instruction and slot
 	Err       error    // why not
 	Instead   []string // expressions that work here
 }
@@ -83,7 +86,17 @@ type attempted struct {
 
 // attempt tries the probes of an expression, by the backend that Open would pick.
 func attempt(ctx context.Context, spec *probes.Spec) (list []attempted, err error) {
-	if why := unavailable(); why != nil {
+	why := unavailable()
+	if why != nil && patch.Usable() == nil {
+		placed, failed, err := patch.Try(ctx, spec)
+		for _, p := range append(placed, failed...) {
+			w := wayOf(p.Kind, p.Method.String(), p.Err())
+			w.Detail = p.Detail()
+			list = append(list, attempted{&p.Place, w})
+		}
+		return list, err
+	}
+	if why != nil {
 		placed, failed, err := perf.Try(spec, why)
 		for _, p := range append(placed, failed...) {
 			list = append(list, attempted{&p.Place, wayOf(p.Kind, p.Mechanism, p.Err())})
@@ -120,4 +133,6 @@ func describe(p *place.Place) Place {
 }
 
 // Features gives what the backends use of a kernel, each to be tested: what is here, what is not, and why.
-func Features() []*feature.Feature { return append(ebpf.Features(), perf.Features()...) }
+func Features() []*feature.Feature {
+	return slices.Concat(ebpf.Features(), perf.Features(), patch.Features())
+}

@@ -8,7 +8,8 @@
 //	s.Enable()
 //	rows := s.Rows(nil)
 //
-// A session is a fixed set of probes. Backends are packages below this one: ebpf, and perf for where eBPF is not to be had.
+// A session is a fixed set of probes. Backends are packages below this one: ebpf; patch for kernels with Trapline's patch, which need
+// no eBPF; and perf for where neither is to be had, which only counts.
 // Each places what its kernel can, and says of the rest why not and what comes nearest. Nothing outlives the process that
 // opened a session, even if that is killed.
 package loader
@@ -30,7 +31,7 @@ var (
 
 // Options say what a session measures beyond counts and latencies. The zero value, and nil, is a table of all tasks.
 type Options struct {
-	Backend  string        // "ebpf", or "perf", which only counts; "" picks
+	Backend  string        // "ebpf", "patch", or "perf", which only counts; "" picks the first of these that is usable
 	Contexts uint32        // contexts told apart, from 0 on; the last one takes all above. 0 means 1
 	Filter   bool          // only tasks named by Follow and Launch, and what they start
 	CPUTime  bool          // also the time on CPU
@@ -46,7 +47,7 @@ type Options struct {
 type EventOptions struct {
 	Registers bool // as the Trapframe; kernel functions are then probed by kprobes, which cost more
 	Stack     bool // of the kernel
-	RingBytes int  // what can wait to be read; 0 means 8 MiB
+	RingBytes int  // what can wait to be read; 0 means 8 MiB, by backend patch 1 MiB
 }
 
 // A Probe is a placed probe.
@@ -65,8 +66,8 @@ type Session struct {
 
 // Open places probes, which count from [Session.Enable] on. If at least one could be placed, what could not be is a
 // warning; with Strict it is an error. Errors wrap [ErrNotSupported], [ErrNoSymbol], a [probes.ParseError] or unix.EPERM,
-// and say what works instead. If no eBPF program may be loaded, hits are counted through perf events, and a warning says
-// what is lost by that and why.
+// and say what works instead. If no eBPF program may be loaded and the kernel does not have Trapline's patch, hits are
+// counted through perf events, and a warning says what is lost by that and why.
 func Open(ctx context.Context, specs []*probes.Spec, opts *Options) (*Session, error) {
 	if opts == nil {
 		opts = &Options{}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/trapline/trapline/checkpoint/features"
@@ -178,7 +179,9 @@ func (a *app) checkAll(s *settings) int {
 	if s.json {
 		err = writeJSON(a.stdout, append(found, forProbes...))
 	} else {
-		err = errors.Join(writeFindings(a.stdout, "", found), writeFindings(a.stdout, "Probes", forProbes))
+		ofPatch := func(f finding) bool { return strings.HasPrefix(f.Name, "patch") }
+		others, patch := slices.DeleteFunc(slices.Clone(forProbes), ofPatch), slices.DeleteFunc(forProbes, func(f finding) bool { return !ofPatch(f) })
+		err = errors.Join(writeFindings(a.stdout, "", found), writeFindings(a.stdout, "Probes", others), writeFindings(a.stdout, "Probes by the kernel's patch", patch))
 	}
 	if err != nil {
 		return a.fail("check", fmt.Errorf("print the result: %w", err))

@@ -88,7 +88,8 @@ type wayJSON struct {
 	Kind      string   `json:"kind"` // "entry", "return" or "latency"
 	Possible  bool     `json:"possible"`
 	Mechanism string   `json:"mechanism,omitempty"`
-	Cost      string   `json:"cost,omitempty"` // its order
+	Cost      string   `json:"cost,omitempty"`   // its order
+	Detail    string   `json:"detail,omitempty"` // what is done to the instruction there; of backend patch
 	Why       string   `json:"why,omitempty"`  // it is not possible
 	Instead   []string `json:"instead,omitempty"`
 }
@@ -99,7 +100,7 @@ func placeOf(p *loader.Place) placeJSON {
 		place.Address = fmt.Sprintf("%#x", p.Address)
 	}
 	for _, w := range p.Ways {
-		way := wayJSON{Kind: w.Kind.String(), Possible: w.Err == nil, Mechanism: w.Mechanism, Cost: costs[w.Mechanism], Instead: w.Instead}
+		way := wayJSON{Kind: w.Kind.String(), Possible: w.Err == nil, Mechanism: w.Mechanism, Cost: costs[w.Mechanism], Detail: w.Detail, Instead: w.Instead}
 		if w.Err != nil {
 			way.Why = w.Err.Error()
 		}
@@ -115,6 +116,7 @@ var costs = map[string]string{
 	"kprobe.multi": "tens of ns a hit", "tracepoint": "tens of ns a hit",
 	"kprobe":       "tens of ns a hit where ftrace is, at most functions' entry; else about 1 µs",
 	"uprobe.multi": "about 1 µs a hit", "uprobe": "about 1 µs a hit",
+	"patch.jump": "tens of instructions a hit, no trap", "patch.slot": "one trap a hit", "patch.simulate": "one trap a hit",
 	"perf:tracepoint": "tens of ns a hit; counts only", "perf:kprobe": "tens of ns to 1 µs a hit; counts only", "perf:uprobe": "about 1 µs a hit; counts only",
 }
 
@@ -143,6 +145,9 @@ func probeText(results []probeJSON) string {
 			for _, w := range p.Ways {
 				if w.Possible {
 					line(2, "%-8s yes: %s; %s", w.Kind, w.Mechanism, w.Cost)
+					if w.Detail != "" {
+						line(11, "%s", w.Detail)
+					}
 					continue
 				}
 				line(2, "%-8s no: %s", w.Kind, w.Why)

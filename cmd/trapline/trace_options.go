@@ -62,7 +62,7 @@ var probingOptions = [...]option{
 	},
 	{
 		name: "backend", kind: value, arg: "NAME", cmds: cmdTrace, set: probingText(func(p *probingSettings) *string { return &p.backend }),
-		note: "ebpf, or perf, which only counts; by default the best there is",
+		note: "ebpf; patch; or perf, which only counts; by default the first of these that is usable",
 	},
 	{
 		name: "no-calibrate", cmds: cmdTrace, set: probing(func(p *probingSettings) *bool { return &p.noCalibrate }),

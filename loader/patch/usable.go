@@ -41,6 +41,9 @@ var Usable = sync.OnceValue(func() error {
 var features = sync.OnceValue(func() []*feature.Feature {
 	try := func(place string, opts *Options) func() error {
 		return func() error {
+			if Usable() != nil {
+				return feature.Missing("the patch can't be used")
+			}
 			spec, err := probes.Parse(place)
 			if err != nil {
 				return err
@@ -55,8 +58,12 @@ var features = sync.OnceValue(func() []*feature.Feature {
 	return []*feature.Feature{
 		{
 			Name: "patch", Level: feature.Extra, Needs: "a RISC-V kernel with Trapline's patch, CONFIG_TRAPLINE; root, or CAP_PERFMON; no lockdown",
-			Use: "kernel functions without eBPF", Probe: func() error {
-				if err := Usable(); err != nil {
+			Use: "kernel functions without eBPF (docs/probes.md, On kernels with the patch)", Probe: func() error {
+				err := Usable()
+				switch {
+				case errors.Is(err, unix.ENOSYS):
+					return feature.Missing("this kernel does not have it")
+				case err != nil:
 					return feature.Missing("%v", err)
 				}
 				return nil
