@@ -98,7 +98,7 @@ func reportCosts(text *strings.Builder, list []comparison, in *json.Decoder) err
 	return nil
 }
 
-// The two reports share a file: this one begins at its heading and ends with the file.
+// The reports share a file: this one begins at its heading and ends with the file, or at the next heading like it.
 const probesHeading = "# Probes side by side with bpftrace\n"
 
 const probesPreface = `bpftrace is Debian 12's package. Both probe the same function with the same means, one after the other, in turns; each is shown by
@@ -120,7 +120,8 @@ func writeProbes(c config, tables string) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	before, _, _ := strings.Cut(string(old), probesHeading)
+	before, after, _ := strings.Cut(string(old), probesHeading)
+	_, next, more := strings.Cut(after, "\n# ") // another report
 	var out strings.Builder
 	if before = strings.TrimSpace(before); before != "" {
 		out.WriteString(before + "\n\n")
@@ -129,8 +130,11 @@ func writeProbes(c config, tables string) error {
 	fmt.Fprintf(&out, "\nMade by `make bench BENCH=%s RUNS=%d WRITE=1` on %s: %s, %d CPUs, Linux %s.\n\n",
 		c.cases, c.runs, time.Now().Format(time.DateOnly), cpuModel(), runtime.NumCPU(), kernel())
 	out.WriteString(probesPreface)
-	out.WriteString(tables)
-	return os.WriteFile(c.write, []byte(strings.TrimRight(out.String(), "\n")+"\n"), 0o644)
+	out.WriteString(strings.TrimRight(tables, "\n") + "\n")
+	if more {
+		out.WriteString("\n# " + next)
+	}
+	return os.WriteFile(c.write, []byte(out.String()), 0o644)
 }
 
 // keepProbes gives the part of the file that is not CRIU's, for who writes that one.
