@@ -8,6 +8,7 @@
 # make lint     go vet, staticcheck, gofumpt, clang-format
 # make build    bin/trapline
 # make cross    does every package compile for every architecture
+# make kernel   builds the patched RISC-V kernel that guests boot and prints its directory; KERNEL_SERIES=6.1 KERNEL_CONFIG=kprobes
 # make guest    run CMD as root in a QEMU guest with Debian's kernel: make guest KERNEL=6.12 CMD='uname -a'
 # make generate regenerates what is generated and fails if that changed something
 # make fuzz     each fuzz target for FUZZTIME (10s)
@@ -20,8 +21,10 @@ FUZZTIME ?= 10s
 TESTTIME ?= 40m
 KERNEL   ?= 6.1
 CMD      ?= bash
+KERNEL_SERIES ?= 6.12
+KERNEL_CONFIG ?= small
 
-.PHONY: all build test quick bench demo guest lint vet staticcheck format cross generate fuzz clean packages
+.PHONY: all build test quick bench demo kernel guest lint vet staticcheck format cross generate fuzz clean packages
 
 all: build
 
@@ -46,6 +49,10 @@ quick:
 bench: build
 	internal/ci/packages bench
 	$(GO) run ./internal/bench -trapline bin/trapline -cases '$(BENCH)' -runs $(RUNS) $(if $(WRITE),-write docs/benchmarks.md)
+
+kernel:
+	internal/ci/packages test
+	@$(GO) run ./internal/vm/run -kernel riscv64-$(KERNEL_SERIES) -config $(KERNEL_CONFIG) -build
 
 # The guest sees this machine's files; what it writes is gone when it ends.
 guest:

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +22,8 @@ const testGrace = 20 * time.Second
 
 // TestRun is which tests GoTest runs, and where.
 type TestRun struct {
-	// Kernel is the series of Debian's kernel, "6.1" or "6.12". Not needed if Guest has a kernel.
+	// Kernel is the series of Debian's kernel, "6.1" or "6.12". Not needed if Guest has a kernel; the tests are compiled for
+	// that kernel's architecture then.
 	Kernel string
 	// Guest is the rest of the guest; the zero Config is fine.
 	Guest Config
@@ -40,6 +42,9 @@ type TestRun struct {
 
 // InGuest tells whether this program runs in a guest, and of which series its kernel is.
 func InGuest() (series string, yes bool) { return os.LookupEnv("TRAPLINE_GUEST") }
+
+// GuestConfig is the configuration's name of the kernel, if this program runs in a guest whose kernel BuiltKernel has built.
+func GuestConfig() string { return os.Getenv("TRAPLINE_GUEST_CONFIG") }
 
 // GoTest runs Go tests as root in a guest and reports each of them as a subtest of t. One guest runs all the packages, one
 // after another, each in its own directory, so that its testdata is there.
@@ -103,7 +108,7 @@ func prepareTests(ctx context.Context, t *testing.T, run TestRun) (*Guest, []tes
 		guest, err := Start(ctx, config)
 		boot <- booted{guest, err}
 	}()
-	programs, err := compileTests(ctx, dir, run.Packages)
+	programs, err := compileTests(ctx, dir, run.Guest.Kernel.GOARCH, run.Packages)
 	b := <-boot
 	if b.guest != nil {
 		t.Cleanup(func() { b.guest.Close() }) // when something fails before the end
@@ -114,13 +119,18 @@ func prepareTests(ctx context.Context, t *testing.T, run TestRun) (*Guest, []tes
 	return b.guest, programs
 }
 
-// compileTests compiles the tests of each package into dir.
-func compileTests(ctx context.Context, dir string, packages []string) ([]testProgram, error) {
+// compileTests compiles the tests of each package into dir, for another architecture statically: the guest sees the host's
+// libraries. goarch "" is the host's.
+func compileTests(ctx context.Context, dir, goarch string, packages []string) ([]testProgram, error) {
+	var env []string
+	if goarch != "" && goarch != runtime.GOARCH {
+		env = []string{"GOARCH=" + goarch, "CGO_ENABLED=0"}
+	}
 	if len(packages) == 0 {
 		packages = []string{"."}
 	}
 	const format = "{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}\t{{.Dir}}{{end}}"
-	list, err := hostRun(ctx, "", append([]string{"go", "list", "-f", format}, packages...)...)
+	list, err := hostRunEnv(ctx, "", env, append([]string{"go", "list", "-f", format}, packages...)...)
 	if err != nil {
 		return nil, fmt.Errorf("vm: %w", err)
 	}
@@ -131,7 +141,7 @@ func compileTests(ctx context.Context, dir string, packages []string) ([]testPro
 			continue
 		}
 		program := testProgram{name: name, dir: source, path: filepath.Join(dir, fmt.Sprintf("%d.test", len(programs)))}
-		if _, err := hostRun(ctx, "", "go", "test", "-c", "-o", program.path, name); err != nil {
+		if _, err := hostRunEnv(ctx, "", env, "go", "test", "-c", "-o", program.path, name); err != nil {
 			return nil, fmt.Errorf("vm: %w", err)
 		}
 		programs = append(programs, program)

@@ -21,6 +21,11 @@ import (
 type Kernel struct {
 	// Series is what a test asks for, "6.1". Commands in the guest have it in TRAPLINE_GUEST.
 	Series string
+	// Config is the name of its configuration, of a kernel that BuiltKernel has built. "" is a distribution's. Commands in the
+	// guest have it in TRAPLINE_GUEST_CONFIG.
+	Config string
+	// GOARCH is what it runs on; "" is amd64.
+	GOARCH string
 	// Release is what uname -r says.
 	Release string
 	// Image is the file that QEMU boots.
@@ -223,9 +228,14 @@ func lock(ctx context.Context, path string) (func(), error) {
 
 // hostRun runs a program of the host and returns its standard output. The error has the command and what it said.
 func hostRun(ctx context.Context, dir string, args ...string) (string, error) {
+	return hostRunEnv(ctx, dir, nil, args...)
+}
+
+// hostRunEnv is hostRun with more in the environment.
+func hostRunEnv(ctx context.Context, dir string, env []string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive")
+	cmd.Env = slices.Concat(os.Environ(), []string{"LC_ALL=C", "DEBIAN_FRONTEND=noninteractive"}, env)
 	out, err := cmd.Output()
 	if err == nil {
 		return string(out), nil

@@ -46,3 +46,10 @@ func (c *child) kill() {
 	_ = c.cmd.Process.Kill()
 	<-c.done
 }
+
+// killGroup ends the process and those that it started, and waits for the process.
+func (c *child) killGroup() {
+	// Its group is its own. ESRCH: it has just ended.
+	_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
+	<-c.done
+}

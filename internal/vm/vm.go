@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,9 +38,11 @@ var ErrEnded = errors.New("the guest has ended")
 // Config is what a guest is made of. Only Kernel is needed.
 type Config struct {
 	Kernel Kernel
-	// Machine is what QEMU emulates; nil is PC.
+	// Machine is what QEMU emulates; nil is the one for Kernel.
 	Machine *Machine
-	// CPUs, 2 if 0.
+	// Clock is how the processors run.
+	Clock Clock
+	// CPUs, 2 if 0; with CountInstructions 1.
 	CPUs int
 	// MemoryMiB, 2048 if 0. What the guest writes to files is in it, too.
 	MemoryMiB int
@@ -58,10 +61,14 @@ type Config struct {
 }
 
 func (c *Config) cpus() int {
-	if c.CPUs == 0 {
+	switch {
+	case c.CPUs != 0:
+		return c.CPUs
+	case c.Clock == CountInstructions:
+		return 1
+	default:
 		return 2
 	}
-	return c.CPUs
 }
 
 func (c *Config) memoryMiB() int {
@@ -72,10 +79,14 @@ func (c *Config) memoryMiB() int {
 }
 
 func (c *Config) machine() *Machine {
-	if c.Machine == nil {
+	switch {
+	case c.Machine != nil:
+		return c.Machine
+	case c.Kernel.GOARCH == "riscv64":
+		return RISCV64()
+	default:
 		return PC()
 	}
-	return c.Machine
 }
 
 func (c *Config) logger() *slog.Logger {
@@ -87,18 +98,17 @@ func (c *Config) logger() *slog.Logger {
 
 // cmdline is the kernel's command line.
 func (c *Config) cmdline() string {
-	return strings.Join(append([]string{
+	return strings.Join(slices.Concat([]string{
 		"console=" + c.machine().Console,
 		// Warnings are shown, the hundreds of lines of a start are not: a serial port is slow.
 		"loglevel=5",
 		// An oops ends the guest as a panic does, and a panic ends QEMU: it runs with -no-reboot.
 		"oops=panic", "panic=-1",
 		// An emulated processor may stand still for seconds when the host is busy; that is no error of the guest.
-		"nowatchdog", "rcupdate.rcu_cpu_stall_suppress=1", "tsc=reliable",
+		"rcupdate.rcu_cpu_stall_suppress=1",
 		// There is no secret to keep from a guest's own programs.
 		"mitigations=off",
-		"random.trust_cpu=on",
-	}, c.Cmdline...), " ")
+	}, c.machine().Cmdline, c.Cmdline), " ")
 }
 
 // Guest is a running guest. Its methods may be called from several goroutines.
@@ -142,6 +152,9 @@ func Start(ctx context.Context, config Config) (*Guest, error) {
 }
 
 func (g *Guest) start(ctx context.Context) error {
+	if g.config.Clock == CountInstructions && g.config.cpus() != 1 {
+		return fmt.Errorf("instructions can be counted with 1 processor only, not with %d", g.config.cpus())
+	}
 	machine := g.config.machine()
 	if _, err := exec.LookPath(machine.QEMU); err != nil {
 		return fmt.Errorf("%w; install %s", err, machine.Package)
@@ -200,7 +213,7 @@ func (g *Guest) setup() wire.Setup {
 		Hostname: "guest-" + strings.ReplaceAll(kernel.Series, ".", "-"),
 		Shared:   g.config.Shared,
 		Env: append([]string{
-			"PATH=" + guestPath(), "HOME=/root", "USER=root", "LANG=C.UTF-8", "TERM=xterm-256color", "TRAPLINE_GUEST=" + kernel.Series,
+			"PATH=" + guestPath(), "HOME=/root", "USER=root", "LANG=C.UTF-8", "TERM=xterm-256color", "TRAPLINE_GUEST=" + kernel.Series, "TRAPLINE_GUEST_CONFIG=" + kernel.Config,
 		}, g.config.Env...),
 	}
 	if kernel.Modules != "" {

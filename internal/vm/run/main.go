@@ -4,6 +4,10 @@
 //
 //	go run ./internal/vm/run -kernel 6.12 -- bpftrace -e 'kprobe:vfs_write { @ = count(); } interval:s:3 { exit(); }'
 //	go run ./internal/vm/run -kernel 6.1 -share "$PWD" -- sh -c 'uname -r >release'
+//	go run ./internal/vm/run -kernel riscv64 -- ./a-static-program-for-riscv64
+//	go run ./internal/vm/run -kernel riscv64-6.1 -config debug -build
+//
+// A kernel for riscv64 is built if it is not in the cache; -build prints where it is and boots nothing.
 //
 // The guest sees the host's files. The command's working directory is the current one, and on a terminal the command gets one.
 package main
@@ -36,7 +40,21 @@ func main() {
 
 func run() (int, error) {
 	flags := flag.NewFlagSet("run", flag.ContinueOnError)
-	series := flags.String("kernel", "6.1", "`series` of Debian's cloud kernel: "+strings.Join(vm.DebianSeries(), ", "))
+	series := flags.String("kernel", "6.1", "`series` of Debian's cloud kernel: "+strings.Join(vm.DebianSeries(), ", ")+
+		"; or one built here: riscv64 or riscv64-SERIES, of "+strings.Join(vm.BuiltSeries(), ", "))
+	var build vm.BuildConfig
+	flags.StringVar(&build.Config, "config", "", "`name` of the built kernel's configuration, see kernel-patch/linux/configs (small)")
+	flags.BoolVar(&build.Unpatched, "unpatched", false, "build it without Trapline's patch")
+	onlyBuild := flags.Bool("build", false, "build the kernel, print the directory that has it, and end")
+	clock := vm.TakeTurns
+	flags.BoolFunc("threads", "a thread for each processor instead of one for all (QEMU 7.2 may lose removed breakpoints)", func(string) error {
+		clock = vm.ThreadEach
+		return nil
+	})
+	flags.BoolFunc("icount", "one processor and a clock that counts its instructions", func(string) error {
+		clock = vm.CountInstructions
+		return nil
+	})
 	cpus := flags.Int("cpus", 0, "processors (2)")
 	memory := flags.Int("memory", 0, "memory in `MiB` (2048)")
 	cmdline := flags.String("append", "", "added to the kernel's command line")
@@ -68,13 +86,17 @@ func run() (int, error) {
 	if *verbose {
 		level = slog.LevelDebug
 	}
-	kernel, err := vm.Debian(ctx, *series)
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	kernel, err := findKernel(ctx, *series, build)
 	if err != nil {
 		return 1, err
 	}
+	if *onlyBuild {
+		fmt.Println(filepath.Dir(kernel.Image))
+		return 0, nil
+	}
 	guest, err := vm.Start(ctx, vm.Config{
-		Kernel: kernel, CPUs: *cpus, MemoryMiB: *memory, Cmdline: strings.Fields(*cmdline), Shared: shared,
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
+		Kernel: kernel, Clock: clock, CPUs: *cpus, MemoryMiB: *memory, Cmdline: strings.Fields(*cmdline), Shared: shared, Logger: log,
 	})
 	if err != nil {
 		return 1, err
@@ -95,6 +117,17 @@ func run() (int, error) {
 		return 1, err
 	}
 	return 0, nil
+}
+
+// findKernel gets the kernel of that name.
+func findKernel(ctx context.Context, name string, build vm.BuildConfig) (vm.Kernel, error) {
+	series, found := strings.CutPrefix(name, "riscv64")
+	if !found {
+		return vm.Debian(ctx, name)
+	}
+	build.Series = strings.TrimPrefix(series, "-")
+	build.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil)) // it may take minutes
+	return vm.BuiltKernel(ctx, build)
 }
 
 // execute runs the command on this program's own input and output.

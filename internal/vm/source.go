@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Names in a series' directory. They never change: objects hold the paths of their sources, and ccache finds only what has the
+// same.
+const (
+	sourceName  = "source"  // as Debian has it
+	patchedName = "patched" // hard links to source, but for what the patch changes
+)
+
+// stampName is a file in a source tree that says what it was made of. It is written last.
+const stampName = ".trapline-stamp"
+
+// leftOut is what of a kernel's source tree is large and not for this architecture.
+var leftOut = []string{"Documentation/*/*", "tools/testing", "drivers/gpu/drm/amd/include", "drivers/gpu/drm/nouveau/include"}
+
+// sourceTree returns the source that the kernel is built from, unpacked and patched. The caller has the lock.
+func (r *recipe) sourceTree(ctx context.Context, dir string) (string, error) {
+	source := filepath.Join(dir, sourceName)
+	if err := r.unpack(ctx, source); err != nil {
+		return "", err
+	}
+	if r.config.Unpatched {
+		return source, nil
+	}
+	patched := filepath.Join(dir, patchedName)
+	return patched, r.patchTree(ctx, source, patched)
+}
+
+// unpack unpacks the source package, if it is not there in this version.
+func (r *recipe) unpack(ctx context.Context, source string) error {
+	if stamped(source, r.version) {
+		return nil
+	}
+	fresh := source + ".new"
+	for _, old := range []string{source, fresh} {
+		if err := os.RemoveAll(old); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(fresh, 0o755); err != nil {
+		return err
+	}
+	args := []string{"tar", "-C", fresh, "--strip-components=1", "--no-same-owner"}
+	for _, pattern := range leftOut {
+		args = append(args, "--exclude=*/"+pattern)
+	}
+	if _, err := hostRun(ctx, "", append(args, "-xf", r.archive)...); err != nil {
+		return err
+	}
+	if err := stamp(fresh, r.version); err != nil {
+		return err
+	}
+	return os.Rename(fresh, source)
+}
+
+// patchTree makes the patched tree. What a new patch leaves as it was keeps its time, so that make compiles only what changed.
+func (r *recipe) patchTree(ctx context.Context, source, patched string) error {
+	want := r.version + " " + r.patch
+	if stamped(patched, want) {
+		return nil
+	}
+	fresh := patched + ".new"
+	if err := os.RemoveAll(fresh); err != nil {
+		return err
+	}
+	if _, err := hostRun(ctx, "", "cp", "-al", source, fresh); err != nil {
+		return err
+	}
+	// A file that is renamed over breaks the link; the stamp here would go through it.
+	if err := os.Remove(filepath.Join(fresh, stampName)); err != nil {
+		return err
+	}
+	began := time.Now()
+	if _, err := hostRun(ctx, r.root, filepath.Join(r.root, "kernel-patch", "linux", "apply"), fresh); err != nil {
+		return fmt.Errorf("apply the patch: %w", err)
+	}
+	if err := keepTimes(source, fresh, patched, began); err != nil {
+		return err
+	}
+	if err := stamp(fresh, want); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(patched); err != nil {
+		return err
+	}
+	return os.Rename(fresh, patched)
+}
+
+// keepTimes gives the patched files in fresh the time of those in old that are equal. It fails if the patch has written through
+// a link into source, after began.
+func keepTimes(source, fresh, old string, began time.Time) error {
+	return filepath.WalkDir(fresh, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		relative, err := filepath.Rel(fresh, path)
+		if err != nil {
+			return err
+		}
+		var here, there unix.Stat_t
+		if err := unix.Lstat(path, &here); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		if here.Nlink > 1 {
+			// Linked to source, where everything has the time that the archive says. The clock of files lags behind by a tick.
+			if modified := time.Unix(here.Mtim.Unix()); modified.After(began.Add(-time.Second)) {
+				err := os.Remove(filepath.Join(source, stampName)) // unpack it again
+				return errors.Join(fmt.Errorf("the patch writes into %s in place; it has to replace the file", relative), err)
+			}
+			return nil
+		}
+		if err := unix.Lstat(filepath.Join(old, relative), &there); err != nil {
+			return nil // it is new
+		}
+		equal, err := sameContent(path, filepath.Join(old, relative))
+		if err != nil || !equal {
+			return err
+		}
+		return os.Chtimes(path, time.Time{}, time.Unix(there.Mtim.Unix()))
+	})
+}
+
+func sameContent(a, b string) (bool, error) {
+	textA, err := os.ReadFile(a)
+	if err != nil {
+		return false, err
+	}
+	textB, err := os.ReadFile(b)
+	return bytes.Equal(textA, textB), err
+}
+
+// stamp marks a tree as complete.
+func stamp(tree, text string) error {
+	return os.WriteFile(filepath.Join(tree, stampName), []byte(text+"\n"), 0o644)
+}
+
+func stamped(tree, text string) bool {
+	have, err := os.ReadFile(filepath.Join(tree, stampName))
+	return err == nil && strings.TrimSpace(string(have)) == text
+}
