@@ -1,0 +1,441 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package faults
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// shortFuzz is how long the fuzzer runs in the short form.
+const shortFuzz = 5 * time.Second
+
+// TestFuzz makes random system calls from several threads while the load runs. Ordinary use works afterwards.
+func TestFuzz(t *testing.T) {
+	watchKernel(t)
+	number := seed(t)
+	functions := writeFunctions(t, text(t))
+	length := stress(t)
+	if length == 0 {
+		length = shortFuzz
+	}
+	l := startLoad(t)
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), roleVariable+"=fuzz", "TRAPLINE_FUNCTIONS="+functions,
+		fmt.Sprintf("TRAPLINE_FUZZ_SEED=%d", number), "TRAPLINE_FUZZ_TIME="+length.String(), fmt.Sprintf("TRAPLINE_FUZZ_LOAD=%d", l.cmd.Process.Pid))
+	out, err := cmd.CombinedOutput()
+	t.Logf("the fuzzer:\n%s", out)
+	if err != nil {
+		t.Errorf("the fuzzer ended with %v", err)
+	}
+}
+
+func init() { roles["fuzz"] = fuzzRole }
+
+// fuzzThreads is how many threads fuzz at the same time, on shared descriptors.
+const fuzzThreads = 4
+
+// fuzzer is what the threads share.
+type fuzzer struct {
+	functions []uint64
+	load      int // a process to follow
+	fds       [128]atomic.Int64
+	memory    []byte // what is mapped may go there
+	stop      atomic.Bool
+
+	mu     sync.Mutex
+	counts map[string]int // of answers
+	wrong  []string
+}
+
+func fuzzRole() int {
+	k, err := readFunctions(os.Getenv("TRAPLINE_FUNCTIONS"))
+	seed, e := strconv.ParseUint(os.Getenv("TRAPLINE_FUZZ_SEED"), 10, 64)
+	length, e2 := time.ParseDuration(os.Getenv("TRAPLINE_FUZZ_TIME"))
+	load, e3 := strconv.Atoi(os.Getenv("TRAPLINE_FUZZ_LOAD"))
+	f := &fuzzer{load: load, counts: map[string]int{}}
+	var e4 error
+	f.memory, e4 = unix.Mmap(-1, 0, fuzzThreads*fuzzArea, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	limit := unix.Rlimit{Cur: 8192, Max: 8192}
+	if err := errors.Join(err, e, e2, e3, e4, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	for _, s := range k.functions {
+		f.functions = append(f.functions, s.Address)
+	}
+	for i := range f.fds {
+		f.fds[i].Store(-1)
+	}
+	var threads sync.WaitGroup
+	for i := range uint64(fuzzThreads) {
+		threads.Go(func() {
+			th := &fuzzThread{fuzzer: f, Rand: rand.New(rand.NewPCG(seed, i)), area: f.memory[i*fuzzArea:][:fuzzArea], counts: map[string]int{}}
+			for !f.stop.Load() {
+				th.step()
+			}
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			for name, n := range th.counts {
+				f.counts[name] += n
+			}
+		})
+	}
+	time.AfterFunc(length, func() { f.stop.Store(true) })
+	threads.Wait()
+	for _, name := range slices.Sorted(maps.Keys(f.counts)) {
+		fmt.Printf("%8d %s\n", f.counts[name], name)
+	}
+	if len(f.wrong) > 0 {
+		fmt.Println(strings.Join(f.wrong, "\n"))
+		return 1
+	}
+	return 0
+}
+
+// fuzzArea is where one thread maps, bytes.
+const fuzzArea = 1 << 20
+
+// fuzzThread is one thread's part.
+type fuzzThread struct {
+	*fuzzer
+	*rand.Rand
+	area   []byte
+	counts map[string]int
+
+	// What an attr points to.
+	symbol    [64]byte
+	fetches   [16]wireFetch
+	tests     [32]wireTest
+	constants [256]byte
+}
+
+func (f *fuzzThread) one(in int) bool { return f.IntN(in) == 0 }
+
+// count keeps an answer: what was called and how it ended.
+func (f *fuzzThread) count(call string, errno unix.Errno) {
+	if errno != 0 {
+		call += ": " + unix.ErrnoName(errno)
+	}
+	f.counts[call]++
+}
+
+// expect counts an answer, and keeps it if the header has no such error.
+func (f *fuzzThread) expect(call string, errno unix.Errno, documented ...unix.Errno) {
+	f.count(call, errno)
+	if errno == 0 || errno == unix.EINTR || slices.Contains(documented, errno) {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.wrong) < 20 {
+		f.wrong = append(f.wrong, fmt.Sprintf("%s: %v is not documented", call, error(errno)))
+	}
+}
+
+func (f *fuzzThread) step() {
+	switch n := f.IntN(100); {
+	case n < 35:
+		f.open()
+	case n < 45:
+		f.close()
+	case n < 75:
+		f.ioctl()
+	case n < 85:
+		f.read()
+	case n < 93:
+		f.mmap()
+	case n < 96:
+		f.poll()
+	default:
+		f.idle()
+	}
+}
+
+// number is one that is likely to be treated in a special way.
+func (f *fuzzThread) number() uint64 {
+	switch f.IntN(8) {
+	case 0:
+		return f.Uint64()
+	case 1:
+		return 1 << f.IntN(64)
+	case 2:
+		return 1<<f.IntN(64) - 1
+	case 3:
+		return f.functions[f.IntN(len(f.functions))] + uint64(f.IntN(16))
+	case 4:
+		return uint64(uintptr(unsafe.Pointer(&f.constants[0]))) // memory of this process
+	case 5:
+		return uint64(uintptr(unsafe.Pointer(&f.area[0]))) + fuzzArea - uint64(f.IntN(64)) // none
+	default:
+		return uint64(f.IntN(130))
+	}
+}
+
+// fd is one of the probes, or none.
+func (f *fuzzThread) fd() int {
+	if f.one(50) {
+		return int(int32(f.number()))&0x7fff | 0x4000 // not open
+	}
+	return int(f.fds[f.IntN(len(f.fds))].Load())
+}
+
+var fuzzSymbols = []string{
+	"vfs_write", "vfs_read", "do_exit", "schedule", "kfree", "no_such_symbol", "", "_stext", "jiffies", "init_task", "copy_process", "ksys_write",
+}
+
+// attr is one that is right, as a rule with things that are not.
+func (f *fuzzThread) attr() wireAttr {
+	a := wireAttr{
+		Kind: 1 + uint32(f.IntN(3)), Flags: uint64(f.IntN(flagsAll + 1)), GroupFD: -1, Cookie: f.Uint64(),
+		Address: f.functions[f.IntN(len(f.functions))],
+	}
+	a.Size = uint32(unsafe.Sizeof(a))
+	if f.one(4) {
+		a.Offset = uint64(f.IntN(64))
+	}
+	if f.one(3) {
+		a.GroupFD = int32(f.fd())
+	}
+	if f.one(4) {
+		clear(f.symbol[:])
+		copy(f.symbol[:len(f.symbol)-1], fuzzSymbols[f.IntN(len(fuzzSymbols))])
+		a.Symbol = uint64(uintptr(unsafe.Pointer(&f.symbol[0])))
+		if f.one(2) {
+			a.Address = 0
+		}
+	}
+	if f.one(3) {
+		a.Contexts, a.Active = uint32(f.IntN(contextsMax+2)), uint32(f.IntN(100))
+	}
+	if f.one(3) {
+		a.Frames, a.StackWords = uint32(f.IntN(66)), uint32(f.IntN(66))
+	}
+	if f.one(2) {
+		f.fetched(&a)
+	}
+	if f.one(3) {
+		f.mutate(unsafe.Slice((*byte)(unsafe.Pointer(&a)), unsafe.Sizeof(a)))
+	}
+	return a
+}
+
+// fetched adds values and a predicate.
+func (f *fuzzThread) fetched(a *wireAttr) {
+	a.FetchCount = uint32(f.IntN(14))
+	for i := range f.fetches {
+		f.fetches[i] = wireFetch{
+			Base: uint8(f.IntN(11)), Index: uint8(f.IntN(33)), Derefs: uint8(f.IntN(6)), User: uint8(f.IntN(16)), Format: uint8(f.IntN(5)),
+			Size: 1 << f.IntN(4), String: uint8(f.IntN(5)), AtReturn: uint8(f.IntN(2)), Value: f.number(),
+		}
+		for j := range f.fetches[i].Offset {
+			f.fetches[i].Offset[j] = int32(f.number())
+		}
+		if f.one(8) {
+			f.mutate(unsafe.Slice((*byte)(unsafe.Pointer(&f.fetches[i])), unsafe.Sizeof(f.fetches[i])))
+		}
+	}
+	a.Fetches = uint64(uintptr(unsafe.Pointer(&f.fetches[0])))
+	if f.one(2) {
+		return
+	}
+	a.TestCount, a.ReturnTestCount = uint32(f.IntN(10)), uint32(f.IntN(10))
+	for i := range f.tests {
+		// As a rule two comparisons, then what joins them: an expression that is whole is run, others are refused.
+		f.tests[i] = wireTest{Op: uint8(f.IntN(10)), Left: uint8(f.IntN(13)), Right: uint8(f.IntN(14)), Signed: uint8(f.IntN(2)), Value: f.number()}
+		if i%3 == 2 {
+			f.tests[i].Op = 10 + uint8(f.IntN(4))
+		}
+		if f.one(16) {
+			f.mutate(unsafe.Slice((*byte)(unsafe.Pointer(&f.tests[i])), unsafe.Sizeof(f.tests[i])))
+		}
+	}
+	a.Tests = uint64(uintptr(unsafe.Pointer(&f.tests[0])))
+	if f.one(2) {
+		for i := range f.constants {
+			f.constants[i] = "a*?[\x00]-z"[f.IntN(9)]
+		}
+		a.Constants = uint64(uintptr(unsafe.Pointer(&f.constants[0])))
+	}
+}
+
+// mutate changes some of a struct's bytes or words.
+func (f *fuzzThread) mutate(b []byte) {
+	for range 1 + f.IntN(3) {
+		at := f.IntN(len(b))
+		if f.one(2) {
+			b[at] ^= 1 << f.IntN(8)
+			continue
+		}
+		word := (*uint64)(unsafe.Pointer(&b[at&^7]))
+		*word = f.number()
+	}
+}
+
+func (f *fuzzThread) open() {
+	attr, size, flags := f.attr(), unsafe.Sizeof(wireAttr{}), uint32(0)
+	if f.one(20) {
+		size = uintptr(f.number())
+	}
+	if f.one(50) {
+		flags = uint32(f.number())
+	}
+	// More than the struct is behind it, so that a longer size reads memory that is there.
+	var long struct {
+		wireAttr
+		_ [4096]byte
+	}
+	long.wireAttr = attr
+	at := &long.wireAttr
+	if f.one(100) {
+		at = (*wireAttr)(unsafe.Pointer(&f.area[f.IntN(fuzzArea-200)])) // not mapped, or a mapped ring
+	}
+	fd, errno := openRaw(at, size, flags)
+	f.expect("open", errno, unix.E2BIG, unix.EINVAL, unix.EFAULT, unix.ENOENT, unix.EADDRNOTAVAIL, unix.ERANGE, unix.EILSEQ, unix.EACCES,
+		unix.EOPNOTSUPP, unix.EBUSY, unix.ENOSPC, unix.EUSERS, unix.EBADF, unix.ENOMEM, unix.EMFILE, unix.ENAMETOOLONG)
+	if errno != 0 {
+		return
+	}
+	if old := f.fds[f.IntN(len(f.fds))].Swap(int64(fd)); old >= 0 {
+		unix.Close(int(old))
+	}
+}
+
+func (f *fuzzThread) close() {
+	if fd := f.fds[f.IntN(len(f.fds))].Swap(-1); fd >= 0 {
+		f.count("close", errnoOf(unix.Close(int(fd))))
+	}
+}
+
+func errnoOf(err error) unix.Errno {
+	errno, _ := errors.AsType[unix.Errno](err)
+	return errno
+}
+
+func (f *fuzzThread) ioctl() {
+	request := []uintptr{iocEnable, iocEnable, iocEnable, iocDisable, iocReset, iocFollow, iocLaunch, iocInfo}[f.IntN(8)]
+	argument := uintptr(f.IntN(2))
+	var info wireInfo
+	switch request {
+	case iocInfo:
+		argument = uintptr(unsafe.Pointer(&info))
+	case iocFollow:
+		argument = uintptr([]int{os.Getpid(), f.load, 1, 1 << 22}[f.IntN(4)])
+	}
+	if f.one(20) {
+		argument = uintptr(f.number())
+		if request == iocInfo {
+			argument = uintptr(unsafe.Pointer(&f.area[f.IntN(fuzzArea-200)]))
+		}
+	}
+	if f.one(20) {
+		// No request that writes to memory by another's rules: descriptors here are probes or none.
+		request = uintptr(0xb900) | uintptr(f.IntN(256))
+	}
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(f.fd()), request, argument)
+	f.expect(fmt.Sprintf("ioctl %#x", request&0xffff&^0xf0), errno, unix.EBADF, unix.EINVAL, unix.ENOTTY, unix.EFAULT, unix.ESRCH, unix.EBUSY, unix.ENOMEM,
+		unix.EACCES, unix.ENOSPC, unix.EPERM)
+}
+
+func (f *fuzzThread) read() {
+	var buffer [64 << 10]byte
+	n := []int{len(buffer), 488, 487, 0, 976, f.IntN(len(buffer))}[f.IntN(6)]
+	at := uintptr(unsafe.Pointer(&buffer[0]))
+	if f.one(10) {
+		at = uintptr(unsafe.Pointer(&f.area[f.IntN(fuzzArea-200)]))
+	}
+	fd := f.fd()
+	var errno unix.Errno
+	switch f.IntN(8) {
+	case 0:
+		_, _, errno = unix.Syscall6(unix.SYS_PREAD64, uintptr(fd), at, uintptr(n), uintptr(f.number()), 0, 0)
+		f.count("pread", errno)
+		return
+	case 1:
+		_, _, errno = unix.Syscall(unix.SYS_WRITE, uintptr(fd), at, uintptr(n))
+		f.count("write", errno)
+		return
+	}
+	_, _, errno = unix.Syscall(unix.SYS_READ, uintptr(fd), at, uintptr(n))
+	f.expect("read", errno, unix.EBADF, unix.ENOSPC, unix.EFAULT, unix.EINVAL)
+}
+
+// mmap maps into this thread's area, reads and writes there what it can, and as a rule takes it out again.
+func (f *fuzzThread) mmap() {
+	page := unix.Getpagesize()
+	size, offset := page, 0
+	if f.one(2) {
+		size, offset = page*(1+1<<f.IntN(7)), page
+	}
+	prot, flags := unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED
+	if offset > 0 {
+		prot = unix.PROT_READ
+	}
+	if f.one(4) {
+		prot = f.IntN(8)
+	}
+	if f.one(8) {
+		flags = unix.MAP_PRIVATE
+	}
+	if f.one(4) {
+		size = page * (1 + f.IntN(fuzzArea/page))
+	}
+	if f.one(8) {
+		offset = page * f.IntN(300)
+	}
+	at := f.area[:min(size, fuzzArea)]
+	address := uintptr(unsafe.Pointer(&at[0]))
+	_, _, errno := unix.Syscall6(unix.SYS_MMAP, address, uintptr(len(at)), uintptr(prot), uintptr(flags|unix.MAP_FIXED), uintptr(f.fd()), uintptr(offset))
+	f.expect("mmap", errno, unix.EBADF, unix.EINVAL, unix.EPERM, unix.EBUSY, unix.ENOMEM, unix.EACCES)
+	if errno != 0 {
+		return
+	}
+	// Reads and writes by the kernel: where a page is not there they fail, and do not kill this process.
+	local := f.constants[:]
+	own := []unix.Iovec{{Base: &local[0], Len: uint64(len(local))}}
+	for range 4 {
+		remote := []unix.RemoteIovec{{Base: address + uintptr(f.IntN(len(at))), Len: len(local)}}
+		if f.one(2) {
+			unix.ProcessVMReadv(os.Getpid(), own, remote, 0)
+		} else {
+			unix.ProcessVMWritev(os.Getpid(), own, remote, 0)
+		}
+	}
+	switch f.IntN(4) {
+	case 0:
+		unix.Syscall(unix.SYS_MPROTECT, address, uintptr(len(at)), uintptr(f.IntN(8)))
+	case 1:
+		unix.Syscall(unix.SYS_MADVISE, address, uintptr(len(at)), uintptr(f.IntN(20)))
+	case 2:
+		return // stays, over the next one of this thread
+	}
+	unix.Syscall6(unix.SYS_MMAP, uintptr(unsafe.Pointer(&f.area[0])), fuzzArea, unix.PROT_NONE,
+		unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_FIXED, ^uintptr(0), 0)
+}
+
+func (f *fuzzThread) poll() {
+	fds := []unix.PollFd{{Fd: int32(f.fd()), Events: int16(f.number())}, {Fd: int32(f.fd()), Events: unix.POLLIN}}
+	_, err := unix.Poll(fds, f.IntN(2))
+	f.count("poll", errnoOf(err))
+}
+
+// idle makes calls that need no descriptor: one that is closed and opened anew by another thread is a probe, and must stay one.
+func (f *fuzzThread) idle() {
+	unix.Getppid()
+	pause := unix.NsecToTimespec(int64(f.IntN(100_000)))
+	unix.Nanosleep(&pause, nil)
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package faults
+
+import (
+	"errors"
+	"math/rand/v2"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// sensitive are functions that run with locks held, while tasks are switched, in faults and interrupts: where a mistake of the probe is one
+// of the kernel.
+var sensitive = []string{
+	"vfs_write", "vfs_read", "ksys_write", "do_sys_openat2", "fput", "path_openat", "d_lookup", "handle_mm_fault", "__handle_mm_fault", "do_page_fault",
+	"handle_page_fault", "lock_mm_and_find_vma", "_raw_spin_lock", "_raw_spin_unlock", "_raw_spin_lock_irqsave", "_raw_spin_unlock_irqrestore",
+	"mutex_lock", "mutex_unlock", "down_read", "up_read", "rwsem_down_read_slowpath", "lock_acquire", "lock_release", "__schedule", "schedule",
+	"try_to_wake_up", "wake_up_new_task", "finish_task_switch.isra.0", "update_curr", "enqueue_task_fair", "dequeue_task_fair", "pick_next_task_fair",
+	"set_next_entity", "scheduler_tick", "sched_tick", "hrtimer_interrupt", "hrtimer_start_range_ns", "tick_sched_timer", "tick_nohz_handler",
+	"ktime_get", "run_timer_softirq", "__do_softirq", "handle_softirqs", "irq_enter_rcu", "irq_exit_rcu", "rcu_core", "call_rcu", "kfree", "__kmalloc_noprof",
+	"kmem_cache_alloc_noprof", "kmem_cache_free", "get_page_from_freelist", "free_unref_page", "copy_process", "do_exit", "wait_consider_task",
+	"get_signal", "do_send_sig_info", "tcp_sendmsg", "tcp_v4_rcv", "udp_sendmsg", "unix_stream_sendmsg", "net_rx_action", "ip_rcv", "loopback_xmit",
+}
+
+// TestMethods keeps probes of every kind and method on such functions while the load runs, with values and events. In a kernel that looks
+// for mistakes of locks and memory there are none.
+func TestMethods(t *testing.T) {
+	watchKernel(t)
+	k := text(t)
+	random := rand.New(rand.NewPCG(seed(t), 0))
+	startLoad(t)
+	rounds := 3
+	if stress(t) > 0 {
+		rounds = 20
+	}
+	w, err := newWorker(t.TempDir(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range rounds {
+		methodsRound(t, k, random, w)
+	}
+}
+
+func methodsRound(t *testing.T, k *kernelText, random *rand.Rand, w *worker) {
+	// The string is no user's address as a rule, which must do no harm either.
+	fetches := []wireFetch{
+		{Base: 0, Index: 10, Size: 8},
+		{Base: 0, Index: 11, Size: 8, Derefs: 1},
+		{Base: 0, Index: 11, Derefs: 1, User: 1, Format: 3, Size: 1},
+		{Base: 3, Format: 2, Size: 1, String: 1},
+	}
+	var group []probe
+	methods := map[uint32]int{}
+	for _, name := range sensitive {
+		for _, f := range k.symbols.Lookup(name) {
+			for _, flags := range []uint64{0, flagNoJump} {
+				attr := wireAttr{Kind: kindEntry + uint32(random.IntN(3)), Flags: flags, GroupFD: -1, Address: f.Address}
+				var with []wireFetch
+				if random.IntN(2) == 0 {
+					attr.Flags |= flagEvents | flagRegs
+					attr.StackWords = 8
+					with = fetches
+				}
+				if len(group) > 0 {
+					attr.GroupFD = int32(group[0].fd)
+				}
+				p, err := openProbe(attr, with)
+				if why, ok := errors.AsType[*refusal](err); ok && why.documented() {
+					continue
+				} else if err != nil {
+					t.Errorf("%s: %v", name, err)
+					continue
+				}
+				info, err := p.info()
+				if err != nil {
+					t.Error(err)
+				}
+				methods[info.Method]++
+				group = append(group, p)
+			}
+		}
+	}
+	if len(group) == 0 {
+		t.Fatal("no probe could be placed")
+	}
+	size := unix.Getpagesize()
+	ring, err := unix.Mmap(group[0].fd, int64(size), 17*size, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatalf("map the ring: %v", err)
+	}
+	err = group[0].control(iocEnable, wholeGroup)
+	err = errors.Join(err, w.round(), group[0].control(iocDisable, wholeGroup))
+	hits, missed := uint64(0), uint64(0)
+	for _, p := range group {
+		stats, e := p.stats()
+		err = errors.Join(err, e, p.close())
+		hits += stats.Count
+		missed += stats.Missed
+	}
+	if err := errors.Join(err, unix.Munmap(ring)); err != nil {
+		t.Error(err)
+	}
+	t.Logf("%d probes (%d jump, %d slot, %d simulated): %d hits, %d missed", len(group), methods[methodJump], methods[methodSlot],
+		methods[methodSimulate], hits, missed)
+}
