@@ -39,7 +39,7 @@ type EventOptions struct {
 
 const (
 	defaultRing = 1 << 20 // for kernels with little memory
-	maxRing     = 1 << 30
+	maxRing     = 64 << 20
 )
 
 // A Session is a set of placed probes. Its methods may be called from any goroutine; Close ends all others.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build !riscv64
+
 package patch
 
 import (
@@ -7,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/trapline/trapline/internal/feature"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -24,7 +27,7 @@ func TestWithoutPatch(t *testing.T) {
 		t.Errorf("Open: %v; want that the patch is not there, and where to read on", err)
 	}
 	for _, f := range Features() {
-		if err := f.Test(); !errors.Is(err, ErrNotSupported) {
+		if err := f.Test(); !errors.Is(err, feature.ErrNotSupported) {
 			t.Errorf("feature %s: %v; want that it is not supported", f.Name, err)
 		}
 	}
