@@ -144,7 +144,7 @@ static int refuse(struct probe_refusal *why, u32 reason, unsigned long address, 
 	return err;
 }
 
-int place(struct probe_point *point, bool jump, struct probe_refusal *why)
+int point_place(struct probe_point *point, bool jump, struct probe_refusal *why)
 {
 	struct scan scan = { .address = point->address };
 	struct insn *insn = &point->insn[0];

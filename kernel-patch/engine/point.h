@@ -30,6 +30,7 @@
 #define FRAME_SLOT (TF_BYTES + 8)
 #define FRAME_BYTES (TF_BYTES + 16)
 
+#define SLOT_CODE 8
 #ifdef __riscv_compressed
 #define SLOT_LINK 16
 #define SLOT_MOVED 20
@@ -121,7 +122,7 @@ void point_retire(struct probe_point *point);
 bool points_retired(void);
 
 /* place.c: how a new point can be placed. Takes a slot; errors as probe_prepare. */
-int place(struct probe_point *point, bool jump, struct probe_refusal *why);
+int point_place(struct probe_point *point, bool jump, struct probe_refusal *why);
 /* The instruction at an address as the kernel was built with it. */
 u32 place_fetch(unsigned long address);
 /* The same of a byte. False if it is as it was. */

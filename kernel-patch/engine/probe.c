@@ -52,7 +52,7 @@ static size_t text_bytes(const struct probe_point *point, u8 text, u8 *bytes)
 	size_t length = point->insn[0].length, i;
 
 	if (text == POINT_TEXT_JUMP) {
-		bits = insn_jump(point->address, point->slot);
+		bits = insn_jump(point->address, point->slot + SLOT_CODE);
 		length = 4;
 	} else if (text == POINT_TEXT_BREAK) {
 		bits = length == 2 ? INSN_C_EBREAK : INSN_EBREAK;
@@ -313,7 +313,7 @@ static int make_point(unsigned long address, bool jump, struct probe_point **mad
 		return -ENOMEM;
 	point->hit = probe_hit;
 	point->address = address;
-	err = place(point, jump, why);
+	err = point_place(point, jump, why);
 	if (!err && over && over->insns == 2)
 		err = shorten(over);
 	if (err) {

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Instructions that a hit takes. Of use only if QEMU counts them: one hart, -icount shift=0.
+ */
+#include "tests.h"
+
+#define ROUNDS 100
+
+static u64 instructions(void)
+{
+	u64 n;
+
+	asm volatile("csrr %0, instret" : "=r"(n));
+	return n;
+}
+
+static u64 count(void)
+{
+	u64 before = instructions();
+	unsigned int i;
+
+	for (i = 0; i < ROUNDS; i++)
+		t_long(i);
+	return instructions() - before;
+}
+
+static void print_cost(const char *name, u32 kind, u64 flags)
+{
+	u64 without;
+	struct probe p;
+
+	without = count();
+	place(&p, t_long, kind, flags);
+	print(name);
+	print(": ");
+	print_number((count() - without) / ROUNDS);
+	print(" instructions\n");
+	take_away(&p);
+}
+
+void print_costs(void)
+{
+	print_cost("entry by jump", PROBE_ENTRY, 0);
+	print_cost("entry by ebreak", PROBE_ENTRY, PROBE_FLAG_NO_JUMP);
+	print_cost("latency by jump", PROBE_LATENCY, 0);
+	print_cost("latency by ebreak", PROBE_LATENCY, PROBE_FLAG_NO_JUMP);
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The kernel that the port is for: two harts, tasks that switch when they want to, an interrupt from the timer, and
+ * read-only text.
+ */
+#ifndef TRAPLINE_KERNEL_H
+#define TRAPLINE_KERNEL_H
+
+#define STACK_SIZE 32768
+
+#ifndef __ASSEMBLER__
+
+#include "osutils.h"
+#include "trapframe.h"
+
+/* What a hart is doing; tp points to its own. */
+struct hart {
+	unsigned long id;
+	struct task *task;
+};
+
+/* A thread of the kernel. Its stack begins at a multiple of its size. */
+struct task {
+	struct probe_task probe;
+	unsigned long registers[14];
+	void *stack;
+};
+
+extern struct hart harts[PORT_HARTS];
+
+static inline struct hart *this_hart(void)
+{
+	struct hart *hart;
+
+	asm("mv %0, tp" : "=r"(hart));
+	return hart;
+}
+
+/* sbi.c: what the machine does for us. */
+void print_char(char c);
+void power_off(void);
+void start_hart(unsigned long id, unsigned long entry);
+void interrupt_hart(unsigned long id);
+void timer_after(u64 ticks);
+
+/* print.c */
+void print(const char *text);
+void print_number(s64 n);
+void print_hex(u64 n);
+void *memset(void *to, int value, size_t n);
+void *memcpy(void *to, const void *from, size_t n);
+int memcmp(const void *left, const void *right, size_t n);
+
+/* paging.c: translation on, for this hart; where text can be written. */
+void paging_on(void);
+void *text_alias(unsigned long address);
+
+/* heap.c */
+void *heap_take(size_t size);
+void heap_give_back(void *memory);
+extern size_t heap_used; /* bytes */
+
+/* trap.c: the other hart waits inside of its interrupt, from the first to the second. */
+struct os_edit;
+void park_other(const struct os_edit *edits, size_t n);
+void release_other(void);
+extern volatile u64 timer_ticks; /* timer interrupts so far */
+extern void (*timer_work)(void);
+
+/* symbols.c: made from the kernel's own symbols. */
+bool symbol_at(unsigned long address, unsigned long *start, size_t *size);
+unsigned long symbol_address(const char *name);
+
+/* task.c */
+void task_make(struct task *task, void (*run)(void));
+/* The other task runs on this hart until it switches back. */
+void task_switch(struct task *to);
+
+/* trap.S */
+void switch_registers(unsigned long *from, const unsigned long *to);
+void trap_vector(void);
+
+/* tests.c */
+void run_tests(void);
+/* Runs on the second hart; other_wait waits until it is done. */
+void other_run(void (*work)(void));
+void other_wait(void);
+void test_port(void);
+
+/* port.c: a test's own clock; 0: the real one. */
+extern u64 test_clock;
+
+#endif /* __ASSEMBLER__ */
+
+#endif
