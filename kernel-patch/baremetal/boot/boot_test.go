@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package baremetal tests the bare-metal port of the probe engine: it builds the kernel of this folder and boots it.
-package baremetal
+// Package boot tests the bare-metal port of the probe engine: it builds the kernel in the folder above and boots it.
+package boot
 
 import (
 	"bytes"
@@ -22,7 +22,7 @@ var result = regexp.MustCompile(`(?m)^(\d+) passed, (\d+) failed\r?$`)
 func kernel(t *testing.T, march string) string {
 	t.Helper()
 	dir := t.TempDir()
-	out, err := exec.Command("make", "-s", "-j2", "O="+dir, "MARCH="+march).CombinedOutput()
+	out, err := exec.Command("make", "-s", "-j2", "-C", "..", "O="+dir, "MARCH="+march).CombinedOutput()
 	if err != nil {
 		t.Fatalf("build for %s: %v\n%s", march, err, out)
 	}
