@@ -103,8 +103,8 @@ func checkout(ctx context.Context) (string, error) {
 // hashPatch hashes all that goes into a patched source tree, and the script that puts it there.
 func hashPatch(root string) (string, error) {
 	hash := sha256.New()
-	for _, part := range []string{"include", "engine", "linux"} {
-		top := filepath.Join(root, "kernel-patch", part)
+	for _, part := range []string{"kernel-patch/include", "kernel-patch/engine", "kernel-patch/linux", peerDir} {
+		top := filepath.Join(root, part)
 		err := filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error {
 			if err != nil {
 				return err

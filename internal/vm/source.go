@@ -23,6 +23,9 @@ const (
 	patchedName = "patched" // hard links to source, but for what the patch changes
 )
 
+// peerDir has the driver that internal/bench/riscv compares the patch with.
+const peerDir = "internal/bench/riscv/peer"
+
 // stampName is a file in a source tree that says what it was made of. It is written last.
 const stampName = ".trapline-stamp"
 
@@ -89,6 +92,10 @@ func (r *recipe) patchTree(ctx context.Context, source, patched string) error {
 	began := time.Now()
 	if _, err := hostRun(ctx, r.root, filepath.Join(r.root, "kernel-patch", "linux", "apply"), fresh); err != nil {
 		return fmt.Errorf("apply the patch: %w", err)
+	}
+	// What the benchmark compares with: not part of the patch, and built only by its configuration.
+	if _, err := hostRun(ctx, r.root, filepath.Join(r.root, peerDir, "apply"), fresh); err != nil {
+		return fmt.Errorf("add the benchmark's driver: %w", err)
 	}
 	if err := keepTimes(source, fresh, patched, began); err != nil {
 		return err
