@@ -58,7 +58,7 @@ var reasonTexts = map[reason]string{
 	reasonKprobe:      "a kprobe is there",
 	reasonSlots:       "all slots within reach of it are taken; take fewer probes",
 	reasonLockdown:    "the kernel is locked down, which forbids probes of its functions (kernel_lockdown(7))",
-	reasonStack:       "this kernel does not record call chains (CONFIG_STACKTRACE); leave out the stack",
+	reasonStack:       "this kernel does not record call chains (CONFIG_FRAME_POINTER); leave out the stack",
 	reasonNoReturn:    "what enters it does not come back by its return address: it has no return that can be probed",
 	reasonSymbols:     "this kernel does not know its functions (CONFIG_KALLSYMS)",
 }
@@ -106,10 +106,14 @@ func (s *Session) explain(p *Probe, err error) *place.Error {
 	function, offset := s.function(p)
 	switch r.reason {
 	case reasonBoundary:
-		if start := p.address() - offset; function != "" && r.address >= start && r.address < p.address() {
-			at := plus(function, r.address-start)
+		// Instructions have 2 or 4 bytes: the one around an even address begins 2 bytes before it.
+		if function != "" && offset >= 2 && offset%2 == 0 {
+			at := plus(function, offset-2)
 			e.Err = fmt.Errorf("%w: one begins at %s", err, at)
 			e.Instead = []string{at}
+			if offset == 2 {
+				e.Instead = []string{at + "%entry"}
+			}
 		}
 	case reasonNoReturn:
 		if function != "" {
@@ -124,6 +128,10 @@ func (s *Session) explain(p *Probe, err error) *place.Error {
 	}
 	if r.errno == unix.EPERM || r.errno == unix.ENOSYS {
 		return e
+	}
+	if r.errno == unix.EINVAL && p.Kind != probes.KindEntry && offset != 0 {
+		e.Err = fmt.Errorf("only the begin of a function has a return: %w", err)
+		e.Instead = []string{p.Name + "%entry"}
 	}
 	if e.Instead == nil {
 		e.Instead = s.instead(p, err)

@@ -78,7 +78,7 @@ var features = sync.OnceValue(func() []*feature.Feature {
 			Probe: try(tried+"%latency", &Options{Only: MethodJump}),
 		},
 		{
-			Name: "patch_stack", Level: feature.Extra, Needs: "CONFIG_STACKTRACE", Use: "call chains in the events of the patch's probes",
+			Name: "patch_stack", Level: feature.Extra, Needs: "CONFIG_FRAME_POINTER", Use: "call chains in the events of the patch's probes",
 			Probe: try(tried+"%entry", &Options{Events: &EventOptions{Stack: true}}),
 		},
 	}

@@ -1,0 +1,560 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package patch
+
+import (
+	"runtime"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/loader/internal/recipe"
+	"github.com/trapline/trapline/probes"
+)
+
+// call is a call of probe_open with everything that it points to, to be spoilt.
+type call struct {
+	attr      wireAttr
+	behind    [4096]byte // the attr of a caller that knows more
+	size      uintptr
+	flags     uint32
+	pointer   uintptr // to the attr; 0 is its own
+	symbol    []byte
+	fetches   [fetchesMax + 1]wireFetch
+	tests     [testsMax + 1]wireTest
+	constants [stringsMax][constantSize]byte
+}
+
+// nowhere is an address that no process has mapped.
+const nowhere = 8
+
+// validCall is one that the kernel takes: a probe of vfs_write.
+func validCall() *call {
+	c := &call{size: attrSizeVer0, symbol: []byte("vfs_write\x00")}
+	c.attr = wireAttr{Size: attrSizeVer0, Kind: kindEntry, GroupFD: -1}
+	for i := range c.fetches {
+		c.fetches[i] = wireFetch{Base: uint8(recipe.BaseWord), Index: 12, Size: 8}
+	}
+	for i := range c.tests {
+		c.tests[i] = wireTest{Op: uint8(recipe.OpEqual)}
+	}
+	return c
+}
+
+// noSymbol has the address alone say where.
+func (c *call) noSymbol() { c.symbol = nil }
+
+// fetch has one fetch, and gives it to be spoilt.
+func (c *call) fetch() *wireFetch {
+	c.attr.FetchCount = max(c.attr.FetchCount, 1)
+	return &c.fetches[c.attr.FetchCount-1]
+}
+
+// test has one test of one fetch, and gives it to be spoilt.
+func (c *call) test() *wireTest {
+	c.fetch()
+	c.attr.TestCount = 1
+	return &c.tests[0]
+}
+
+// ofString makes the fetch one of a string.
+func ofString(f *wireFetch) { f.Format, f.Derefs, f.Size = uint8(recipe.FormatString), 1, 1 }
+
+// open makes the call. A pointer that is set already stays.
+func (c *call) open() (int, unix.Errno) {
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	pin.Pin(c)
+	point := func(to *uint64, p unsafe.Pointer) {
+		if *to == 0 {
+			*to = uint64(uintptr(p))
+		}
+	}
+	if c.symbol != nil {
+		pin.Pin(&c.symbol[0])
+		point(&c.attr.Symbol, unsafe.Pointer(&c.symbol[0]))
+	}
+	point(&c.attr.Fetches, unsafe.Pointer(&c.fetches))
+	point(&c.attr.Tests, unsafe.Pointer(&c.tests))
+	point(&c.attr.Constants, unsafe.Pointer(&c.constants))
+	at := uintptr(unsafe.Pointer(&c.attr))
+	if c.pointer != 0 {
+		at = c.pointer
+	}
+	fd, _, errno := unix.Syscall(sysProbeOpen, at, c.size, uintptr(c.flags))
+	return int(fd), errno
+}
+
+// addressOf gives the address of a symbol.
+func addressOf(t *testing.T, name string) uint64 {
+	t.Helper()
+	symbols, err := probes.LoadSymbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := symbols.Lookup(name)
+	if len(found) == 0 || found[0].Address == 0 {
+		t.Fatalf("%s: no address", name)
+	}
+	return found[0].Address
+}
+
+// ambiguous is a name that several functions have.
+func ambiguous(t *testing.T) string {
+	t.Helper()
+	symbols, err := probes.LoadSymbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for f := range symbols.All() {
+		if f.Type != 't' {
+			continue
+		}
+		for _, other := range symbols.Lookup(f.Name) {
+			if other.Function() && other.Address != f.Address && strings.HasSuffix(f.Name, "_show") {
+				return f.Name
+			}
+		}
+	}
+	t.Fatal("no name that several functions have")
+	return ""
+}
+
+// Every bad input of probe_open gets the error that the header gives it.
+func TestOpenErrors(t *testing.T) {
+	write, data := addressOf(t, "vfs_write"), addressOf(t, "init_task")
+	in := inside(t, "vfs_write")
+	several := ambiguous(t)
+	closed, errno := validCall().open()
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	unix.Close(closed)
+	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(null)
+	named := func(name string) func(*call) { return func(c *call) { c.symbol = append([]byte(name), 0) } }
+	type table []struct {
+		name   string
+		spoil  func(*call)
+		want   unix.Errno // 0: the kernel takes it
+		reason reason
+	}
+	for group, cases := range map[string]table{
+		"call": {
+			{"as it is", func(*call) {}, 0, 0},
+			{"flags", func(c *call) { c.flags = 1 }, unix.EINVAL, 0},
+			{"size 0", func(c *call) { c.size = 0 }, unix.EINVAL, 0},
+			{"size a byte short", func(c *call) { c.size = attrSizeVer0 - 1; c.attr.Size-- }, unix.EINVAL, 0},
+			{"size longer, zeros", func(c *call) { c.size += 64; c.attr.Size += 64 }, 0, 0},
+			{"size longer, not zeros", func(c *call) { c.size += 64; c.attr.Size += 64; c.behind[60] = 1 }, unix.E2BIG, 0},
+			{"size huge", func(c *call) { c.size = 1 << 40 }, unix.E2BIG, 0},
+			{"size is another in attr", func(c *call) { c.attr.Size = 128 }, unix.EINVAL, 0},
+			{"attr at 0", func(c *call) { c.pointer = nowhere }, unix.EFAULT, 0},
+			{"attr in the kernel", func(c *call) { c.pointer = uintptr(write) }, unix.EFAULT, 0},
+		},
+		"fields": {
+			{"kind 0", func(c *call) { c.attr.Kind = 0 }, unix.EINVAL, 0},
+			{"kind 4", func(c *call) { c.attr.Kind = 4 }, unix.EINVAL, 0},
+			{"unknown flag", func(c *call) { c.attr.Flags = 1 << 7 }, unix.EINVAL, 0},
+			{"last flag", func(c *call) { c.attr.Flags = 1 << 63 }, unix.EINVAL, 0},
+			{"errors of an entry", func(c *call) { c.attr.Flags = flagErrors }, unix.EINVAL, 0},
+			{"CPU time of an entry", func(c *call) { c.attr.Flags = flagCPUTime }, unix.EINVAL, 0},
+			{"value of a latency", func(c *call) { c.attr.Kind = kindLatency; c.fetch(); c.attr.Flags = flagValue }, unix.EINVAL, 0},
+			{"value of nothing", func(c *call) { c.attr.Flags = flagValue }, unix.EINVAL, 0},
+			{"value of a string", func(c *call) { ofString(c.fetch()); c.attr.Flags = flagValue }, unix.EINVAL, 0},
+			{"contexts", func(c *call) { c.attr.Contexts = contextsMax + 1 }, unix.EINVAL, 0},
+			{"most contexts", func(c *call) { c.attr.Contexts = contextsMax }, 0, 0},
+			{"active", func(c *call) { c.attr.Kind = kindLatency; c.attr.Active = activeMax + 1 }, unix.EINVAL, 0},
+			{"frames", func(c *call) { c.attr.Frames = framesMax + 1 }, unix.EINVAL, 0},
+			{"stack words", func(c *call) { c.attr.StackWords = stackWordsMax + 1 }, unix.EINVAL, 0},
+			{"reserved", func(c *call) { c.attr.Reserved[1] = 1 }, unix.EINVAL, 0},
+		},
+		"place": {
+			{"symbol at 8", func(c *call) { c.attr.Symbol = nowhere }, unix.EFAULT, 0},
+			{"symbol in the kernel", func(c *call) { c.attr.Symbol = write }, unix.EFAULT, 0},
+			{"symbol without end", func(c *call) { c.symbol = []byte(strings.Repeat("x", symbolMax+8)) }, unix.EINVAL, 0},
+			{"empty symbol", named(""), unix.ENOENT, reasonNotText},
+			{"unknown symbol", named("no_such_function_at_all"), unix.ENOENT, reasonNotText},
+			{"glob", named("vfs_*"), unix.ENOENT, reasonNotText},
+			{"variable", named("init_task"), unix.ENOENT, reasonNotText},
+			{"several", named(several), unix.EADDRNOTAVAIL, 0},
+			{"symbol with another's address", func(c *call) { c.attr.Address = write + 4 }, unix.ENOENT, reasonNotText},
+			{"symbol with its address", func(c *call) { c.attr.Address = write }, 0, 0},
+			{"no place", (*call).noSymbol, unix.ENOENT, reasonNotText},
+			{"address alone", func(c *call) { c.noSymbol(); c.attr.Address = write }, 0, 0},
+			{"user address", func(c *call) { c.noSymbol(); c.attr.Address = 0x10000 }, unix.ENOENT, reasonNotText},
+			{"address of data", func(c *call) { c.noSymbol(); c.attr.Address = data }, unix.ENOENT, reasonNotText},
+			{"last address", func(c *call) { c.noSymbol(); c.attr.Address = 1<<64 - 1 }, unix.ENOENT, reasonNotText},
+			{"offset behind the function", func(c *call) { c.attr.Offset = 1 << 20 }, unix.ERANGE, 0},
+			{"offset that wraps", func(c *call) { c.attr.Offset = 1<<64 - 2 }, unix.ERANGE, 0},
+			{"offset inside an instruction", func(c *call) { c.attr.Offset = in }, unix.EILSEQ, reasonBoundary},
+			{"odd offset", func(c *call) { c.attr.Offset = 1 }, unix.EILSEQ, reasonBoundary},
+			{"odd address", func(c *call) { c.noSymbol(); c.attr.Address = write + 1 }, unix.EILSEQ, reasonBoundary},
+			{"latency of an instruction", func(c *call) { c.attr.Kind = kindLatency; c.attr.Offset = in - 2 + 4 }, unix.EINVAL, 0},
+			{"return of an instruction", func(c *call) { c.attr.Kind = kindReturn; c.attr.Offset = in - 2 + 4 }, unix.EINVAL, 0},
+			{"entry text", named("handle_exception"), unix.EACCES, reasonEntryText},
+			{"the engine", named("probe_hit"), unix.EACCES, reasonEngine},
+			{"noinstr", named("irqentry_nmi_enter"), unix.EACCES, reasonNoinstr},
+			{"init", named("start_kernel"), unix.EACCES, reasonInitText},
+			{"patching", named("multi_cpu_stop"), unix.EACCES, reasonPatching},
+		},
+		"group": {
+			{"-2", func(c *call) { c.attr.GroupFD = -2 }, unix.EBADF, 0},
+			{"no descriptor", func(c *call) { c.attr.GroupFD = 1 << 20 }, unix.EBADF, 0},
+			{"closed", func(c *call) { c.attr.GroupFD = int32(closed) }, unix.EBADF, 0},
+			{"of something else", func(c *call) { c.attr.GroupFD = int32(null) }, unix.EBADF, 0},
+		},
+		"fetches": {
+			{"one", func(c *call) { c.fetch() }, 0, 0},
+			{"all", func(c *call) { c.attr.FetchCount = fetchesMax }, 0, 0},
+			{"too many", func(c *call) { c.attr.FetchCount = fetchesMax + 1 }, unix.EINVAL, 0},
+			{"very many", func(c *call) { c.attr.FetchCount = 1<<32 - 1 }, unix.EINVAL, 0},
+			{"at 8", func(c *call) { c.fetch(); c.attr.Fetches = nowhere }, unix.EFAULT, 0},
+			{"base", func(c *call) { c.fetch().Base = uint8(recipe.BaseContext) + 1 }, unix.EINVAL, 0},
+			{"register", func(c *call) { c.fetch().Index = regsMax }, unix.EINVAL, 0},
+			{"register of what is none", func(c *call) { c.fetch().Base = uint8(recipe.BasePID) }, unix.EINVAL, 0},
+			{"reads", func(c *call) { c.fetch().Derefs = derefsMax + 1 }, unix.EINVAL, 0},
+			{"user of a read that is none", func(c *call) { c.fetch().Derefs = 1; c.fetch().User = 2 }, unix.EINVAL, 0},
+			{"format", func(c *call) { c.fetch().Format = uint8(recipe.FormatUserString) + 1 }, unix.EINVAL, 0},
+			{"size 0", func(c *call) { c.fetch().Size = 0 }, unix.EINVAL, 0},
+			{"size 3", func(c *call) { c.fetch().Size = 3 }, unix.EINVAL, 0},
+			{"string", func(c *call) { ofString(c.fetch()); c.fetch().String = stringsMax }, unix.EINVAL, 0},
+			{"pad", func(c *call) { c.fetch().Pad[7] = 1 }, unix.EINVAL, 0},
+			{"at return 2", func(c *call) { c.attr.Kind = kindLatency; c.fetch().AtReturn = 2 }, unix.EINVAL, 0},
+			{"at the return of an entry", func(c *call) { c.fetch().AtReturn = 1 }, unix.EINVAL, 0},
+			{"return value at the entry", func(c *call) {
+				c.attr.Kind = kindLatency
+				*c.fetch() = wireFetch{Base: uint8(recipe.BaseRetval), Size: 8}
+			}, unix.EINVAL, 0},
+			{"name as a number", func(c *call) { *c.fetch() = wireFetch{Base: uint8(recipe.BaseComm), Size: 8} }, unix.EINVAL, 0},
+		},
+		"tests": {
+			{"one", func(c *call) { c.test() }, 0, 0},
+			{"too many", func(c *call) { c.test(); c.attr.TestCount = testsMax + 1 }, unix.EINVAL, 0},
+			{"too many together", func(c *call) {
+				c.attr.Kind = kindLatency
+				c.test()
+				c.attr.ReturnTestCount = testsMax
+			}, unix.EINVAL, 0},
+			{"counts that wrap", func(c *call) {
+				c.attr.Kind = kindLatency
+				c.test()
+				c.attr.ReturnTestCount = 1<<32 - 1
+			}, unix.EINVAL, 0},
+			{"at the return of an entry", func(c *call) { c.fetch(); c.attr.ReturnTestCount = 1 }, unix.EINVAL, 0},
+			{"at 8", func(c *call) { c.test(); c.attr.Tests = nowhere }, unix.EFAULT, 0},
+			{"constants at 8", func(c *call) { c.test(); c.attr.Constants = nowhere }, unix.EFAULT, 0},
+			{"step", func(c *call) { c.test().Op = uint8(recipe.OpNot) + 1 }, unix.EINVAL, 0},
+			{"signed 2", func(c *call) { c.test().IsSigned = 2 }, unix.EINVAL, 0},
+			{"left", func(c *call) { c.test().Left = 1 }, unix.EINVAL, 0},
+			{"right", func(c *call) { c.test().Right = 2 }, unix.EINVAL, 0},
+			{"pad", func(c *call) { c.test().Pad[0] = 1 }, unix.EINVAL, 0},
+			{"constant", func(c *call) {
+				ofString(c.fetch())
+				*c.test() = wireTest{Op: uint8(recipe.OpString), Right: stringsMax}
+			}, unix.EINVAL, 0},
+			{"number as a string", func(c *call) { c.test().Op = uint8(recipe.OpGlob) }, unix.EINVAL, 0},
+			{"string as a number", func(c *call) { ofString(c.fetch()); c.test() }, unix.EINVAL, 0},
+			{"and of one", func(c *call) { c.test(); c.attr.TestCount = 2; c.tests[1].Op = uint8(recipe.OpAnd) }, unix.EINVAL, 0},
+			{"not of none", func(c *call) { c.test().Op = uint8(recipe.OpNot) }, unix.EINVAL, 0},
+			{"two results", func(c *call) { c.test(); c.attr.TestCount = 2 }, unix.EINVAL, 0},
+			{"return value at the entry", func(c *call) {
+				c.attr.Kind = kindLatency
+				*c.fetch() = wireFetch{Base: uint8(recipe.BaseRetval), Size: 8, AtReturn: 1}
+				c.test()
+			}, unix.EINVAL, 0},
+		},
+	} {
+		for _, row := range cases {
+			c := validCall()
+			row.spoil(c)
+			fd, errno := c.open()
+			if errno == 0 {
+				unix.Close(fd)
+			}
+			if errno != row.want || reason(c.attr.Reason) != row.reason {
+				t.Errorf("%s, %s: error %d (%v), reason %d; want %d (%v), reason %d", group, row.name, errno, errno, c.attr.Reason, row.want, row.want, row.reason)
+			}
+		}
+	}
+}
+
+// A probe for what follows, closed with the test.
+func validProbe(t *testing.T, change func(*call)) int {
+	t.Helper()
+	c := validCall()
+	if change != nil {
+		change(c)
+	}
+	fd, errno := c.open()
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	return fd
+}
+
+// The same of what a descriptor does.
+func TestDescriptorErrors(t *testing.T) {
+	fd := validProbe(t, nil)
+	filtered := validProbe(t, func(c *call) { c.attr.Flags = flagFilter })
+	dead := command("writes", "0")
+	if err := dead.Run(); err != nil {
+		t.Fatal(err)
+	}
+	closed := validProbe(t, nil)
+	unix.Close(closed)
+	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+		t.Errorf("descriptor flags %#x (%v), want close-on-exec", flags, err)
+	}
+	for _, c := range []struct {
+		name     string
+		fd       int
+		request  uint
+		argument uintptr
+		want     unix.Errno
+	}{
+		{"unknown request", fd, 0xb97f, 0, unix.ENOTTY},
+		{"enable 2", fd, iocEnable, 2, unix.EINVAL},
+		{"disable what is disabled", fd, iocDisable, 0, 0},
+		{"enable twice", fd, iocEnable, 0, 0},
+		{"enable twice, again", fd, iocEnable, wholeGroup, 0},
+		{"reset", fd, iocReset, wholeGroup, 0},
+		{"reset 7", fd, iocReset, 7, unix.EINVAL},
+		{"disable", fd, iocDisable, wholeGroup, 0},
+		{"follow without a filter", fd, iocFollow, 1, unix.EINVAL},
+		{"launch without a filter", fd, iocLaunch, 1, unix.EINVAL},
+		{"follow 0", filtered, iocFollow, 0, unix.EINVAL},
+		{"follow a number that is none", filtered, iocFollow, 1 << 40, unix.EINVAL},
+		{"follow what has ended", filtered, iocFollow, uintptr(dead.Process.Pid), unix.ESRCH},
+		{"launch 2", filtered, iocLaunch, 2, unix.EINVAL},
+		{"info to 8", fd, iocInfo, nowhere, unix.EFAULT},
+		{"enable, closed", closed, iocEnable, 0, unix.EBADF},
+		{"info, closed", closed, iocInfo, nowhere, unix.EBADF},
+	} {
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(c.fd), uintptr(c.request), c.argument)
+		if errno != c.want {
+			t.Errorf("ioctl, %s: %d (%v), want %d (%v)", c.name, errno, errno, c.want, c.want)
+		}
+	}
+
+	if err := control(fd, iocEnable, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := writes(1); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 2*statsSize)
+	for _, c := range []struct {
+		name string
+		to   uintptr
+		n    int
+		got  int
+		want unix.Errno
+	}{
+		{"nothing", uintptr(unsafe.Pointer(&b[0])), 0, 0, unix.ENOSPC},
+		{"a byte short", uintptr(unsafe.Pointer(&b[0])), statsSize - 1, 0, unix.ENOSPC},
+		{"one", uintptr(unsafe.Pointer(&b[0])), statsSize, statsSize, 0},
+		{"more", uintptr(unsafe.Pointer(&b[0])), 2 * statsSize, statsSize, 0},
+		{"to 8", nowhere, statsSize, 0, unix.EFAULT},
+	} {
+		n, _, errno := unix.Syscall(unix.SYS_READ, uintptr(fd), c.to, uintptr(c.n))
+		if errno != c.want || errno == 0 && int(n) != c.got {
+			t.Errorf("read, %s: %d bytes, error %d (%v); want %d, %d (%v)", c.name, n, errno, errno, c.got, c.want, c.want)
+		}
+	}
+	if _, err := unix.Write(fd, b[:8]); err == nil {
+		t.Error("a probe can be written to")
+	}
+}
+
+// The same of its memory.
+func TestMapErrors(t *testing.T) {
+	fd := validProbe(t, nil)
+	const read, write, exec = unix.PROT_READ, unix.PROT_WRITE, unix.PROT_EXEC
+	for _, c := range []struct {
+		name          string
+		offset, pages int
+		prot, flags   int
+		want          unix.Errno
+	}{
+		{"page", 0, 1, read | write, unix.MAP_SHARED, 0},
+		{"page, two of it", 0, 2, read | write, unix.MAP_SHARED, unix.EINVAL},
+		{"page, private", 0, 1, read | write, unix.MAP_PRIVATE, unix.EINVAL},
+		{"page, executable", 0, 1, read | exec, unix.MAP_SHARED, unix.EINVAL},
+		{"ring, without events", 1, 1, read, unix.MAP_SHARED, unix.EINVAL},
+		{"ring of 3 pages", 1, 4, read, unix.MAP_SHARED, unix.EINVAL},
+		{"ring, writable", 1, 5, read | write, unix.MAP_SHARED, unix.EPERM},
+		{"ring, private", 1, 5, read, unix.MAP_PRIVATE, unix.EINVAL},
+		{"ring, huge", 1, 1 + 1<<20, read, unix.MAP_SHARED, unix.EINVAL},
+		{"ring at 2", 2, 5, read, unix.MAP_SHARED, unix.EINVAL},
+		{"ring far behind", 1 << 40, 5, read, unix.MAP_SHARED, unix.EINVAL},
+		{"ring", 1, 5, read, unix.MAP_SHARED, 0},
+		{"ring, again", 1, 5, read, unix.MAP_SHARED, 0},
+		{"ring, of another size", 1, 9, read, unix.MAP_SHARED, unix.EBUSY},
+	} {
+		b, err := unix.Mmap(fd, int64(c.offset)*int64(pageSize), c.pages*pageSize, c.prot, c.flags)
+		if err == nil {
+			if c.offset == 1 {
+				if err := unix.Mprotect(b, read|write); err != unix.EACCES {
+					t.Errorf("mprotect of %s, to be written: %v, want EACCES", c.name, err)
+				}
+			}
+			if err := unix.Munmap(b); err != nil {
+				t.Error(err)
+			}
+		}
+		if err == nil && c.want == 0 {
+			continue
+		}
+		if err != c.want {
+			t.Errorf("mmap, %s: %v, want %v", c.name, err, c.want)
+		}
+	}
+	unix.Close(fd)
+	if _, err := unix.Mmap(fd, 0, pageSize, read, unix.MAP_SHARED); err != unix.EBADF {
+		t.Errorf("mmap of what is closed: %v, want EBADF", err)
+	}
+}
+
+// Memory that is mapped stays, whatever becomes of the descriptor.
+func TestMapOutlives(t *testing.T) {
+	c := validCall()
+	c.attr.Flags = flagEvents
+	fd, errno := c.open()
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	page, err := unix.Mmap(fd, 0, pageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := unix.Mmap(fd, int64(pageSize), 5*pageSize, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := control(fd, iocEnable, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := writes(10); err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(fd)
+	if err := writes(10); err != nil {
+		t.Fatal(err)
+	}
+	for i := range page {
+		page[i] = 0xff
+	}
+	if head := (*wireRing)(unsafe.Pointer(&ring[0])).Head; head == 0 {
+		t.Error("no event was written")
+	}
+	for _, b := range [][]byte{page, ring} {
+		if err := unix.Munmap(b); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// There are 64 filters; those of closed probes are free again.
+func TestFilters(t *testing.T) {
+	for range 2 {
+		var fds []int
+		for {
+			c := validCall()
+			c.attr.Flags = flagFilter
+			fd, errno := c.open()
+			if errno != 0 {
+				if errno != unix.EUSERS {
+					t.Errorf("filter %d: %v", len(fds), errno)
+				}
+				break
+			}
+			if fds = append(fds, fd); len(fds) > 100 {
+				t.Fatal("more than 100 filters")
+			}
+		}
+		if len(fds) != 64 {
+			t.Errorf("%d filters, want 64", len(fds))
+		}
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+	}
+}
+
+// capabilities drops all but some capabilities of this thread, which must end with the goroutine.
+func capabilities(keep ...uint) error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	for _, c := range keep {
+		data[c/32].Effective |= 1 << (c % 32)
+		data[c/32].Permitted |= 1 << (c % 32)
+	}
+	return unix.Capset(&header, &data[0])
+}
+
+// Without a right there is EPERM, before anything is said about the rest; CAP_PERFMON is enough.
+func TestRights(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		keep []uint
+		want unix.Errno
+	}{
+		{"no capability", nil, unix.EPERM},
+		{"others", []uint{unix.CAP_SYS_PTRACE, unix.CAP_SYSLOG, unix.CAP_BPF, unix.CAP_NET_ADMIN}, unix.EPERM},
+		{"CAP_PERFMON", []uint{unix.CAP_PERFMON}, 0},
+		{"CAP_SYS_ADMIN", []uint{unix.CAP_SYS_ADMIN}, 0},
+	} {
+		type answer struct {
+			valid, spoilt unix.Errno
+			err           error
+		}
+		answers := make(chan answer)
+		go func() {
+			runtime.LockOSThread() // and never unlocks it: the thread ends
+			var a answer
+			if a.err = capabilities(c.keep...); a.err == nil {
+				var fd int
+				if fd, a.valid = validCall().open(); a.valid == 0 {
+					unix.Close(fd)
+				}
+				spoilt := validCall()
+				spoilt.attr.Kind = 0
+				_, a.spoilt = spoilt.open()
+			}
+			answers <- a
+		}()
+		a := <-answers
+		spoilt := c.want
+		if spoilt == 0 {
+			spoilt = unix.EINVAL
+		}
+		if a.err != nil || a.valid != c.want || a.spoilt != spoilt {
+			t.Errorf("%s: %v (%v), of a call that is wrong %v; want %v, %v", c.name, a.valid, a.err, a.spoilt, c.want, spoilt)
+		}
+	}
+}
+
+// No descriptor is left in the process.
+func TestNoDescriptor(t *testing.T) {
+	var old unix.Rlimit
+	if err := prlimit(nil, &old); err != nil {
+		t.Fatal(err)
+	}
+	if err := prlimit(&unix.Rlimit{Cur: 0, Max: old.Max}, nil); err != nil {
+		t.Fatal(err)
+	}
+	_, errno := validCall().open()
+	if err := prlimit(&old, nil); err != nil {
+		t.Fatal(err)
+	}
+	if errno != unix.EMFILE {
+		t.Errorf("%v, want EMFILE", errno)
+	}
+}
