@@ -65,7 +65,7 @@ var reasonTexts = map[reason]string{
 
 // errnoTexts say what an error number means that comes without a reason.
 var errnoTexts = map[unix.Errno]string{
-	unix.ENOSYS:        "this kernel does not have Trapline's patch (see docs/probes.md, On kernels with the patch)",
+	unix.ENOSYS:        "this kernel does not have Trapline's patch (see docs/kernel-patch.md)",
 	unix.EPERM:         "no right to probe the kernel; run as root, or with CAP_PERFMON",
 	unix.ENOENT:        "no function of the kernel has that name",
 	unix.EADDRNOTAVAIL: "several functions have that name, and their addresses are hidden: run as root, with kernel.kptr_restrict below 2",

@@ -58,7 +58,7 @@ var features = sync.OnceValue(func() []*feature.Feature {
 	return []*feature.Feature{
 		{
 			Name: "patch", Level: feature.Extra, Needs: "a RISC-V kernel with Trapline's patch, CONFIG_TRAPLINE; root, or CAP_PERFMON; no lockdown",
-			Use: "kernel functions without eBPF (docs/probes.md, On kernels with the patch)", Probe: func() error {
+			Use: "kernel functions without eBPF (docs/kernel-patch.md)", Probe: func() error {
 				err := Usable()
 				switch {
 				case errors.Is(err, unix.ENOSYS):

@@ -23,7 +23,7 @@ func TestWithoutPatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = Open(t.Context(), []*probes.Spec{spec}, nil)
-	if !errors.Is(err, ErrNotSupported) || !strings.Contains(err.Error(), "does not have Trapline's patch") || !strings.Contains(err.Error(), "docs/probes.md") {
+	if !errors.Is(err, ErrNotSupported) || !strings.Contains(err.Error(), "does not have Trapline's patch") || !strings.Contains(err.Error(), "docs/kernel-patch.md") {
 		t.Errorf("Open: %v; want that the patch is not there, and where to read on", err)
 	}
 	for _, f := range Features() {
