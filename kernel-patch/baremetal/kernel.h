@@ -6,7 +6,7 @@
 #ifndef TRAPLINE_KERNEL_H
 #define TRAPLINE_KERNEL_H
 
-#define STACK_SIZE 32768
+#include "port.h"
 
 #ifndef __ASSEMBLER__
 
@@ -86,9 +86,6 @@ void run_tests(void);
 void other_run(void (*work)(void));
 void other_wait(void);
 void test_port(void);
-
-/* port.c: a test's own clock; 0: the real one. */
-extern u64 test_clock;
 
 #endif /* __ASSEMBLER__ */
 

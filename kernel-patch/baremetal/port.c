@@ -94,39 +94,3 @@ int os_may_probe(unsigned long start, unsigned long end, struct probe_refusal *w
 	}
 	return 0;
 }
-
-unsigned int os_hart(void)
-{
-	return this_hart()->id;
-}
-
-struct probe_task *os_task(void)
-{
-	return &this_hart()->task->probe;
-}
-
-u64 os_ticks(void)
-{
-	u64 ticks;
-
-	if (test_clock)
-		return test_clock;
-	asm volatile("csrr %0, time" : "=r"(ticks));
-	return ticks;
-}
-
-/* QEMU's virt machine counts at 10 MHz. */
-u64 os_ticks_to_ns(u64 ticks)
-{
-	return ticks * 100;
-}
-
-u64 os_task_ns(void)
-{
-	return os_ticks_to_ns(os_ticks());
-}
-
-bool os_stack_left(unsigned long sp)
-{
-	return sp % STACK_SIZE >= 4096;
-}

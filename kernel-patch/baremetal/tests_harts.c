@@ -4,7 +4,7 @@
  */
 #include "tests.h"
 
-#define CALLS 20000
+#define CALLS 5000
 
 static int stop;
 static u64 other_calls;
@@ -79,7 +79,7 @@ static void under_fire(void)
 
 	stop = 0;
 	other_run(other_until_stopped);
-	for (i = 0; i < 600; i++) {
+	for (i = 0; i < 200; i++) {
 		place(&p, many[random_number() % MANY], 1 + random_number() % 3,
 		      random_number() & 1 ? PROBE_FLAG_NO_JUMP : 0);
 		take_away(&p);
@@ -115,7 +115,7 @@ static void interrupted(void)
 	wrong_in_interrupt = 0;
 	__atomic_store_n(&timer_work, work_in_interrupt, __ATOMIC_RELEASE);
 	timer_after(1000);
-	while (__atomic_load_n(&interrupts, __ATOMIC_RELAXED) < 500) {
+	while (__atomic_load_n(&interrupts, __ATOMIC_RELAXED) < 200) {
 		CHECK(t_short(7), 1007);
 		CHECK(t_long(7), 1007);
 		calls++;

@@ -27,7 +27,7 @@ struct probe_calls *calls_make(struct probe *p, u32 total, u32 data_size)
 		struct probe_call *call = (struct probe_call *)((char *)room + at);
 
 		call->room = room;
-		call->free = room->head;
+		call->free = room->head + CALLS_TAG;
 		room->head = at;
 	}
 	return room;
@@ -41,7 +41,7 @@ bool calls_all_back(const struct probe_calls *room)
 	/* Calls that come back meanwhile are put before this one. */
 	while (at) {
 		n++;
-		at = ((const struct probe_call *)((const char *)room + at))->free;
+		at = (u32)((const struct probe_call *)((const char *)room + at))->free;
 	}
 	return n == room->total;
 }

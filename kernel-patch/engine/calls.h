@@ -16,8 +16,8 @@ struct probe_call {
 	u64 start; /* ticks */
 	u64 hits; /* of the task, this one counted */
 	u64 cpu; /* ns */
-	u32 row; /* where the row of its context is in a hart's rows, bytes */
-	u32 free; /* in the room's stack: the next one */
+	u64 row; /* where the row of its context is in a hart's rows, bytes */
+	u64 free; /* in the room's stack: the next one's distance from the room, plus CALLS_TAG */
 	/* then data for ops */
 };
 
@@ -39,18 +39,19 @@ struct probe_calls {
 /* A free call, or 0. In a trap. */
 static inline struct probe_call *call_take(struct probe_calls *room)
 {
-	u64 head = __atomic_load_n(&room->head, __ATOMIC_ACQUIRE);
+	u64 head = __atomic_load_n(&room->head, __ATOMIC_RELAXED);
 	struct probe_call *call;
-	u64 next;
+	u64 at, next;
 
 	do {
-		if (unlikely(!(u32)head))
+		at = (u32)head;
+		if (unlikely(!at))
 			return 0;
-		call = (struct probe_call *)((char *)room + (u32)head);
+		call = (struct probe_call *)((char *)room + at);
 		/* Another hart may have it by now and write this: then head has changed too. */
-		next = ((head >> 32) + 1) << 32 | __atomic_load_n(&call->free, __ATOMIC_RELAXED);
+		next = head - at + __atomic_load_n(&call->free, __ATOMIC_RELAXED);
 	} while (unlikely(!__atomic_compare_exchange_n(&room->head, &head, next, true, __ATOMIC_ACQUIRE,
-						       __ATOMIC_ACQUIRE)));
+						       __ATOMIC_RELAXED)));
 	return call;
 }
 
@@ -59,12 +60,14 @@ static inline void call_give_back(struct probe_call *call)
 {
 	struct probe_calls *room = call->room;
 	u64 head = __atomic_load_n(&room->head, __ATOMIC_RELAXED);
-	u64 next;
+	u64 at;
 
 	do {
-		__atomic_store_n(&call->free, (u32)head, __ATOMIC_RELAXED);
-		next = (head & ~(CALLS_TAG - 1)) | (u32)((char *)call - (char *)room);
-	} while (unlikely(!__atomic_compare_exchange_n(&room->head, &head, next, true, __ATOMIC_RELEASE,
+		at = (u32)head;
+		/* An atomic store would be a swap. */
+		*(volatile u64 *)&call->free = at + CALLS_TAG;
+		at = head - at + ((char *)call - (char *)room);
+	} while (unlikely(!__atomic_compare_exchange_n(&room->head, &head, at, true, __ATOMIC_RELEASE,
 						       __ATOMIC_RELAXED)));
 }
 

@@ -13,9 +13,9 @@ static inline bool followed(const struct probe *p, const struct probe_task *task
 	return likely(!p->group) || (task && task->groups & p->group);
 }
 
-/* Puts probe_return in place of the return address. False: there is no room to note the real one. */
-static inline bool begin_call(struct probe *p, struct trapframe *tf, struct probe_task *task, struct probe_call *call,
-			      u32 row)
+/* Puts probe_return in place of the return address. */
+static inline void begin_call(struct probe *p, struct trapframe *tf, struct probe_task *task, struct probe_call *call,
+			      u64 row)
 {
 	call->ra = tf_ra(tf);
 	call->sp = tf_sp(tf);
@@ -28,13 +28,12 @@ static inline bool begin_call(struct probe *p, struct trapframe *tf, struct prob
 		call->cpu = os_task_ns();
 	/* Last, and first at the return: what is measured is the function. */
 	call->start = os_ticks();
-	return true;
 }
 
 /* A hit of a probe with ops, or of one of several. */
-static void hit_one(struct probe *p, struct trapframe *tf, struct probe_task *task, unsigned int hart)
+static void hit_one(struct probe *p, struct trapframe *tf, struct probe_task *task, unsigned long hart)
 {
-	u32 at = row_now(p);
+	u64 at = row_now(p);
 	struct probe_row *row = row_at(p, hart, at);
 	struct probe_call *call = 0;
 	void *data;
@@ -69,7 +68,7 @@ static void hit_one(struct probe *p, struct trapframe *tf, struct probe_task *ta
 }
 
 /* Every hit that probe_hit does not do by itself. */
-static __attribute__((noinline)) void hit_all(struct trapframe *tf, struct probe_point *point, unsigned int hart)
+static __attribute__((noinline)) void hit_all(struct trapframe *tf, struct probe_point *point, unsigned long hart)
 {
 	struct probe_task *task = os_task();
 	struct probe_hart *self = &probe_harts[hart];
@@ -93,11 +92,11 @@ static __attribute__((noinline)) void hit_all(struct trapframe *tf, struct probe
 void probe_hit(struct trapframe *tf, struct probe_point *point)
 {
 	struct probe *p = __atomic_load_n(&point->simple, __ATOMIC_RELAXED);
-	unsigned int hart = os_hart();
+	unsigned long hart = os_hart();
 	struct probe_task *task;
 	struct probe_call *call;
 	struct probe_row *row;
-	u32 at;
+	u64 at;
 
 	if (unlikely(!p || probe_harts[hart].busy || !os_stack_left(tf_sp(tf)))) {
 		hit_all(tf, point, hart);
@@ -127,15 +126,11 @@ void probe_hit(struct trapframe *tf, struct probe_point *point)
 	begin_call(p, tf, task, call, at);
 }
 
-static void exit_call(struct probe *p, struct probe_row *row, struct trapframe *tf, struct probe_task *task,
-		      struct probe_call *call, u64 ns)
+static inline void exit_call(struct probe *p, struct probe_row *row, struct trapframe *tf, struct probe_task *task,
+			     struct probe_call *call, u64 ns)
 {
 	u64 retval = tf_ret(tf);
 
-	if (p->kind == PROBE_LATENCY)
-		row_measure(row, ns);
-	else
-		row->count++;
 	row->nested += task->hits - call->hits;
 	if (unlikely(p->flags & (PROBE_FLAG_ERRORS | PROBE_FLAG_CPU_TIME))) {
 		if (p->flags & PROBE_FLAG_ERRORS && retval >= -4095ull)
@@ -143,11 +138,15 @@ static void exit_call(struct probe *p, struct probe_row *row, struct trapframe *
 		if (p->flags & PROBE_FLAG_CPU_TIME)
 			row->cpu += os_task_ns() - call->cpu;
 	}
+	if (likely(p->kind == PROBE_LATENCY))
+		row_measure(row, ns);
+	else
+		row->count++;
 }
 
 /* The owner's part of a return. False: it does not count. */
-static __attribute__((noinline)) bool exit_ops(struct probe *p, struct probe_row *row, struct trapframe *tf,
-					       struct probe_call *call, unsigned int hart, u64 ns)
+static bool exit_ops(struct probe *p, struct probe_row *row, struct trapframe *tf, struct probe_call *call,
+		     unsigned long hart, u64 ns)
 {
 	struct probe_hart *self = &probe_harts[hart];
 	bool counts;
@@ -160,34 +159,51 @@ static __attribute__((noinline)) bool exit_ops(struct probe *p, struct probe_row
 	return counts;
 }
 
+/* Every return that probe_returned does not do by itself. */
+static __attribute__((noinline)) void returned(struct trapframe *tf, u64 ticks)
+{
+	struct probe_task *task = os_task();
+	struct probe_call *call = calls_find(task, tf_sp(tf));
+	unsigned long hart = os_hart();
+	struct probe *p;
+
+	/* Nobody knows the way back: the fault at 0 tells where it was lost. */
+	tf_set_pc(tf, call ? call->ra : 0);
+	tf_set_ra(tf, call ? call->ra : 0);
+	if (!call)
+		return;
+	task->calls = call->next;
+	p = __atomic_load_n(&call->room->probe, __ATOMIC_RELAXED);
+	if (p) {
+		struct probe_row *row = row_at(p, hart, call->row);
+		u64 ns = os_ticks_to_ns(ticks - call->start);
+
+		if (!p->ops || !p->ops->exit || exit_ops(p, row, tf, call, hart, ns))
+			exit_call(p, row, tf, task, call, ns);
+	}
+	call_give_back(call);
+}
+
 void probe_returned(struct trapframe *tf)
 {
 	u64 ticks = os_ticks();
 	struct probe_task *task = os_task();
 	struct probe_call *call = task->calls;
-	unsigned int hart = os_hart();
 	struct probe *p;
 
 	if (unlikely(!call || call->sp != tf_sp(tf))) {
-		call = calls_find(task, tf_sp(tf));
-		if (!call) {
-			/* Nobody knows the way back: the fault at 0 tells where it was lost. */
-			tf_set_pc(tf, 0);
-			tf_set_ra(tf, 0);
-			return;
-		}
+		returned(tf, ticks);
+		return;
 	}
-	task->calls = call->next;
-	tf_set_pc(tf, call->ra);
-	tf_set_ra(tf, call->ra);
 	p = __atomic_load_n(&call->room->probe, __ATOMIC_RELAXED);
-	if (likely(p)) {
-		struct probe_row *row = row_at(p, hart, call->row);
-		u64 ns = os_ticks_to_ns(ticks - call->start);
-
-		if (likely(!p->ops || !p->ops->exit) || exit_ops(p, row, tf, call, hart, ns))
-			exit_call(p, row, tf, task, call, ns);
+	if (unlikely(!p || p->ops)) {
+		returned(tf, ticks);
+		return;
 	}
+	/* A probe without ops asks for no pc. */
+	tf_set_ra(tf, call->ra);
+	task->calls = call->next;
+	exit_call(p, row_at(p, os_hart(), call->row), tf, task, call, os_ticks_to_ns(ticks - call->start));
 	call_give_back(call);
 }
 

@@ -84,7 +84,7 @@ int os_may_probe(unsigned long start, unsigned long end, struct probe_refusal *w
 
 #ifndef PORT_INLINE
 /* In a trap: this hart's number, below PORT_HARTS; its running task, or 0 if there is none yet; a clock of constant rate. */
-unsigned int os_hart(void);
+unsigned long os_hart(void);
 struct probe_task *os_task(void);
 u64 os_ticks(void);
 u64 os_ticks_to_ns(u64 ticks);

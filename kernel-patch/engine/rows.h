@@ -10,13 +10,13 @@
 /* A hart's rows begin at a cache line of their own. */
 #define ROWS_ALIGN 64
 
-static inline struct probe_row *row_at(const struct probe *p, unsigned int hart, u32 row)
+static inline struct probe_row *row_at(const struct probe *p, unsigned long hart, u64 row)
 {
-	return (struct probe_row *)((char *)p->rows + (size_t)hart * p->stride + row);
+	return (struct probe_row *)((char *)p->rows + hart * p->stride + row);
 }
 
 /* Where the row of the current context is in a hart's rows, bytes. */
-static inline u32 row_now(const struct probe *p)
+static inline u64 row_now(const struct probe *p)
 {
 	u32 context;
 
@@ -25,15 +25,15 @@ static inline u32 row_now(const struct probe *p)
 	context = __atomic_load_n(p->context, __ATOMIC_RELAXED);
 	if (context >= p->contexts)
 		context = p->contexts - 1;
-	return context * sizeof(struct probe_row);
+	return context * (u64)sizeof(struct probe_row);
 }
 
 extern const u8 probe_log2[256];
 
 /* Which bucket a value belongs to: 0 for 0, i for [2^(i-1), 2^i). RV64GC has no instruction that counts zeros. */
-static inline unsigned int row_bucket(u64 value)
+static inline unsigned long row_bucket(u64 value)
 {
-	unsigned int bucket = 0;
+	unsigned long bucket = 0;
 
 	if (value >= 1ull << 16) {
 		value >>= 16;

@@ -46,7 +46,6 @@ func boot(t *testing.T, kernel string, args ...string) []byte {
 func TestBoot(t *testing.T) {
 	for _, march := range []string{"rv64imac_zicsr_zifencei", "rv64ima_zicsr_zifencei"} {
 		t.Run(march, func(t *testing.T) {
-			t.Parallel()
 			out := boot(t, kernel(t, march), "-smp", "2")
 			found := result.FindSubmatch(out)
 			switch {
