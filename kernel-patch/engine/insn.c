@@ -53,7 +53,7 @@ static const struct rule load_fp[] = {
 static const struct rule misc_mem[] = {
 	{ 0xf00fffff, 0x0000000f, SLOT, 0, 0 }, /* fence, pause */
 	{ 0xffffffff, 0x8330000f, SLOT, 0, 0 }, /* fence.tso */
-	{ 0x0000707f, 0x0000100f, REJECT, 0, 0 }, /* fence.i */
+	{ 0xffffffff, 0x0000100f, REJECT, 0, 0 }, /* fence.i */
 };
 
 /* With rd x0 they are hints, or nothing, and as harmless in a slot; nop is addi x0, x0, 0. */
@@ -208,10 +208,10 @@ static const struct rule jal[] = {
 };
 
 /*
- * All of SYSTEM is refused: a trap that it asks for would come from a slot's address, and the others
+ * All of SYSTEM is refused: a trap would come from the slot's address, and the others
  * read or change what the hit itself changes (status, scratch, exception pc, address space).
  */
-static const struct rule system[] = {
+static const struct rule system_op[] = {
 	{ 0xffffffff, 0x00000073, REJECT, 0, 0 }, /* ecall */
 	{ 0xffffffff, 0x00100073, REJECT, 0, 0 }, /* ebreak */
 	{ 0xffffffff, 0x10200073, REJECT, 0, 0 }, /* sret */
@@ -253,7 +253,7 @@ static const struct {
 	[0x18] = RULES(branch),
 	[0x19] = RULES(jalr),
 	[0x1b] = RULES(jal),
-	[0x1c] = RULES(system),
+	[0x1c] = RULES(system_op),
 };
 
 static bool matches(const struct rule *rule, u32 bits)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The engine's port.h for tests that run as a program: a trap frame is 32 words, the pc in the
+ * What the engine asks of a port, for tests that run as a program: a trap frame is 32 words, the pc in the
  * place of x0.
  */
 #ifndef TRAPLINE_PORT_H

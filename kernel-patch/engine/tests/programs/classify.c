@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Decodes the words of 32 bits that come on standard input, little-endian, and writes a record for
+ * each to standard output. classify_test.go reads them.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "insn.h"
+
+struct record {
+	u32 bits;
+	u32 full;
+	u8 length;
+	u8 policy;
+	u8 flow;
+	u8 simulate;
+	u8 reserve;
+	u8 pc_relative;
+	u8 known;
+	u8 unused;
+	s64 target;
+};
+
+/*
+ * Passes the word through insn_fetch from a piece of memory that is no longer than the instruction:
+ * the address sanitizer sees a read too far.
+ */
+static u32 fetched(u32 bits)
+{
+	size_t length = (bits & 3) == 3 ? 4 : 2;
+	void *text = malloc(length);
+	u32 got;
+
+	if (!text)
+		abort();
+	memcpy(text, &bits, length);
+	got = insn_fetch(text);
+	free(text);
+	return got;
+}
+
+int main(void)
+{
+	u32 bits;
+
+	while (fread(&bits, sizeof(bits), 1, stdin) == 1) {
+		struct insn insn;
+		bool known = insn_decode(&insn, fetched(bits));
+		struct record record = {
+			.bits = insn.bits,
+			.full = insn.full,
+			.length = insn.length,
+			.policy = insn.policy,
+			.flow = insn.flow,
+			.simulate = insn.simulate,
+			.reserve = insn.reserve,
+			.pc_relative = insn.pc_relative,
+			.known = known,
+			.target = insn.target,
+		};
+
+		if (fwrite(&record, sizeof(record), 1, stdout) != 1)
+			return 1;
+	}
+	return fflush(stdout) ? 1 : 0;
+}
