@@ -63,7 +63,7 @@ var (
 	// execute includes insn.c for its table. Its signal handler runs with gp and tp of the test's: nothing in it may use them.
 	executeProgram = &program{
 		name: "execute", compiler: "riscv64-linux-gnu-gcc",
-		flags:   []string{"-O2", "-g", "-static", "-fno-stack-protector", "-Wl,--no-relax"},
+		flags: []string{"-O2", "-g", "-static", "-fno-stack-protector", "-Wl,--no-relax"},
 		sources: []string{
 			"tests/programs/execute.c", "tests/programs/registers.c", "tests/programs/compare.c",
 			"compressed.c", "simulate.c", "move.c",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What the engine asks of a port, for tests that run as a program: a trap frame is 32 words, the pc in the
- * place of x0.
+ * What the engine asks of a port, for tests that run as a program: a trap frame is 32 words, the pc
+ * in the place of x0.
  */
 #ifndef TRAPLINE_PORT_H
 #define TRAPLINE_PORT_H
