@@ -11,7 +11,8 @@ import (
 	"github.com/trapline/trapline/internal/vm"
 )
 
-// TestGuest runs the tests of this package and of its backend on kernels that have probes of their functions.
+// TestGuest runs the tests of this package and of its backends on kernels that have probes of their functions, and those of files
+// *_riscv64_test.go on one that has no eBPF but the patch.
 func TestGuest(t *testing.T) {
 	// Compiled here: the guest's emulated compiler would take seconds, and finds the program in the cache.
 	path, err := testprog.Build("hits")
@@ -29,4 +30,12 @@ func TestGuest(t *testing.T) {
 			vm.GoTest(t.Context(), t, run)
 		})
 	}
+	t.Run("patch", func(t *testing.T) {
+		t.Parallel()
+		kernel, err := vm.BuiltKernel(t.Context(), vm.BuildConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		vm.GoTest(t.Context(), t, vm.TestRun{Guest: vm.Config{Kernel: kernel}, Run: "^TestPatch"})
+	})
 }

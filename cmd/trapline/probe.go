@@ -90,7 +90,7 @@ type wayJSON struct {
 	Mechanism string   `json:"mechanism,omitempty"`
 	Cost      string   `json:"cost,omitempty"`   // its order
 	Detail    string   `json:"detail,omitempty"` // what is done to the instruction there; of backend patch
-	Why       string   `json:"why,omitempty"`  // it is not possible
+	Why       string   `json:"why,omitempty"`    // it is not possible
 	Instead   []string `json:"instead,omitempty"`
 }
 

@@ -16,7 +16,7 @@ func TestGuest(t *testing.T) {
 		t.Skip("guests are not for short runs")
 	}
 	for _, run := range []vm.TestRun{
-		{Kernel: "6.1", Run: "TestStrace|TestLiveTable$|TestKernelFunctions|TestScripts/probe"},
+		{Kernel: "6.1", Run: "TestStrace|TestLiveTable$|TestKernelFunctions|TestLatencyColumns|TestScripts/probe"},
 		{Kernel: "6.12", Run: "TestKernelFunctions"}, // what differs there is how functions are probed
 	} {
 		t.Run(run.Kernel, func(t *testing.T) { vm.GoTest(t.Context(), t, run) })
