@@ -12,6 +12,9 @@
 # make guest    run CMD as root in a QEMU guest with Debian's kernel: make guest KERNEL=6.12 CMD='uname -a'
 # make generate regenerates what is generated and fails if that changed something
 # make fuzz     each fuzz target for FUZZTIME (10s)
+# make bench-riscv  what the kernel patch costs, in instructions, beside native kprobes; WRITE=1 (writes docs/benchmarks.md)
+# make stress   every function probed, 100,000 cycles, killed loaders, a fuzzer, kernels that check themselves, in RISC-V guests;
+#               STRESSTIME=10m is for what has no end of its own, TRAPLINE_SEED=N repeats the random choices of a run
 
 GO       ?= go
 BENCH    ?= all
@@ -19,12 +22,13 @@ RUNS     ?= 5
 WRITE    ?=
 FUZZTIME ?= 10s
 TESTTIME ?= 40m
+STRESSTIME ?= 10m
 KERNEL   ?= 6.1
 CMD      ?= bash
 KERNEL_SERIES ?= 6.12
 KERNEL_CONFIG ?= small
 
-.PHONY: all build test quick bench demo kernel guest lint vet staticcheck format cross generate fuzz clean packages
+.PHONY: all build test quick stress bench bench-riscv demo kernel guest lint vet staticcheck format cross generate fuzz clean packages
 
 all: build
 
@@ -46,9 +50,16 @@ test: packages
 quick:
 	$(GO) test -count=1 -short -timeout 5m ./...
 
+stress: packages
+	TRAPLINE_STRESS=$(STRESSTIME) $(GO) test -count=1 -timeout 12h -v -run TestGuest ./kernel-patch/faults
+
 bench: build
 	internal/ci/packages bench
 	$(GO) run ./internal/bench -trapline bin/trapline -cases '$(BENCH)' -runs $(RUNS) $(if $(WRITE),-write docs/benchmarks.md)
+
+bench-riscv:
+	internal/ci/packages test
+	$(GO) run ./internal/bench/riscv -series $(KERNEL_SERIES) $(if $(WRITE),-write docs/benchmarks.md)
 
 kernel:
 	internal/ci/packages test
