@@ -19,9 +19,8 @@ import (
 // processes starts one, which forks, and looks how they end.
 func (w *worker) processes() error {
 	out, err := exec.Command(w.child).Output()
-	exited, ok := errors.AsType[*exec.ExitError](err)
-	if !ok || exited.ExitCode() != childStatus {
-		return fmt.Errorf("the child ended with %w, not with status %d", err, childStatus)
+	if exited, ok := errors.AsType[*exec.ExitError](err); !ok || exited.ExitCode() != childStatus {
+		return fmt.Errorf("the child ended with %v, not with status %d", err, childStatus)
 	}
 	if want := binary.LittleEndian.AppendUint32(nil, grandchildStatus<<8); !bytes.Equal(out, want) {
 		return fmt.Errorf("the child's child: status % x, not % x", out, want)
@@ -102,7 +101,7 @@ func (w *worker) files() error {
 	}
 	info, err := os.Stat(other)
 	if err != nil || info.Size() != 5000 {
-		return fmt.Errorf("truncated file: %v, %w", info, err)
+		return fmt.Errorf("truncated file: %v, %v", info, err)
 	}
 	return errors.Join(os.Remove(name), os.Remove(other))
 }
@@ -156,7 +155,7 @@ func (w *worker) directories() error {
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 3 {
-		return fmt.Errorf("directory: %d entries, %w", len(entries), err)
+		return fmt.Errorf("directory: %d entries, %v", len(entries), err)
 	}
 	return os.RemoveAll(dir)
 }
@@ -234,11 +233,11 @@ func (w *worker) sendDescriptor(pair [2]int) error {
 	}
 	messages, err := unix.ParseSocketControlMessage(control[:n])
 	if err != nil || len(messages) != 1 {
-		return fmt.Errorf("%d control messages, %w", len(messages), err)
+		return fmt.Errorf("%d control messages, %v", len(messages), err)
 	}
 	got, err := unix.ParseUnixRights(&messages[0])
 	if err != nil || len(got) != 1 {
-		return fmt.Errorf("%d descriptors, %w", len(got), err)
+		return fmt.Errorf("%d descriptors, %v", len(got), err)
 	}
 	return unix.Close(got[0])
 }
@@ -346,7 +345,7 @@ func (w *worker) proc() error {
 	for _, name := range []string{"/proc/self/stat", "/proc/self/maps", "/proc/meminfo"} {
 		text, err := os.ReadFile(name)
 		if err != nil || len(text) == 0 {
-			return fmt.Errorf("%s: %d bytes, %w", name, len(text), err)
+			return fmt.Errorf("%s: %d bytes, %v", name, len(text), err)
 		}
 	}
 	return nil
