@@ -1,18 +1,24 @@
 /* SPDX-License-Identifier: (GPL-2.0-only WITH Linux-syscall-note) OR BSD-2-Clause */
 /*
- * The system call probe_open, the only definition of its interface. A kernel with the patch has this file as
- * include/uapi/linux/trapline.h; the Go side (loader/patch) has a test that its structs agree with it byte for byte.
+ * The system call probe_open, the only definition of its interface. A kernel with the patch has
+ * this file as include/uapi/linux/trapline.h; the Go side (loader/patch) has a test that its
+ * structs agree with it byte for byte.
  *
  *	int probe_open(struct probe_attr *attr, size_t size, unsigned int flags);
  *
- * opens one probe, disabled, and returns a close-on-exec descriptor. flags must be 0. Probes opened with the descriptor of
- * another one as group_fd share its group: context page, event ring, task filter.
+ * opens one probe, disabled, and returns a close-on-exec descriptor. flags must be 0. Probes
+ * opened with the descriptor of another one as group_fd share its group: context page, event
+ * ring, task filter.
  *
- *	read	the statistics: a struct probe_stats for each context that saw something, all harts summed.
- *		ENOSPC if the buffer holds not even one. Always the whole state: no offset.
+ *	read	the statistics: a struct probe_stats for each context that saw something, all harts
+ *		summed. ENOSPC if the buffer holds not even one. Always the whole state: no offset.
  *	mmap	offset 0, one page: struct probe_page, read and write.
- *		offset one page, 1 + 2^n pages: struct probe_ring and the events, read only. Makes the group's ring.
- *	poll	POLLIN when the ring holds wakeup bytes; POLLHUP when a followed task is left no more (filter only).
+ *		offset one page, 1 + 2^n pages, at most 2^14: struct probe_ring and the events,
+ *		read only. Makes the group's ring; EBUSY if it has another size already.
+ *		EINVAL if it is not MAP_SHARED or any other offset or size, EPERM for a ring to
+ *		write. A fork does not inherit these mappings.
+ *	poll	POLLIN when the ring holds wakeup bytes; POLLHUP when a followed task is left no
+ *		more (filter only).
  *	ioctl	PROBE_IOC_…
  *	close	removes the probe.
  *
@@ -20,13 +26,15 @@
  *	E2BIG		attr is longer than the kernel knows and what it does not know is not zero
  *	EINVAL		attr is too short, or a field of it is no value that it can have
  *	EFAULT		attr, the symbol, fetches, tests or constants can't be read
- *	EPERM		no CAP_PERFMON and no CAP_SYS_ADMIN, or the kernel is locked down (LOCKDOWN_KPROBES)
+ *	EPERM		no CAP_PERFMON and no CAP_SYS_ADMIN, or the kernel is locked down
+ *			(LOCKDOWN_KPROBES)
  *	ENOENT		no function has the symbol, or the address lies in none
  *	EADDRNOTAVAIL	several functions have it: choose by address
  *	ERANGE		the offset lies beyond the function
  *	EILSEQ		no instruction begins at the offset
  *	EACCES		text that must not be probed; reason says which
- *	EOPNOTSUPP	an instruction that can't be, or what attr asks for is not in this kernel; reason says which
+ *	EOPNOTSUPP	an instruction that can't be, or what attr asks for is not in this kernel;
+ *			reason says which
  *	EBUSY		a kprobe is there
  *	ENOSPC		no slot is free within reach
  *	EUSERS		64 groups with a task filter are open
@@ -65,14 +73,16 @@ enum probe_kind {
 };
 
 /* probe_attr.flags */
-#define PROBE_FLAG_FILTER (1ULL << 0) /* group: only tasks of PROBE_IOC_FOLLOW and what they start. The group's first probe decides */
-#define PROBE_FLAG_EVENTS (1ULL << 1) /* send an event for each hit that counts */
-#define PROBE_FLAG_CPU_TIME (1ULL << 2) /* latency: sum the time on CPU too */
-#define PROBE_FLAG_ERRORS (1ULL << 3) /* count returns of -4095 to -1 as errors */
-#define PROBE_FLAG_VALUE (1ULL << 4) /* entry: total, min, max and hist are those of fetch 0, a number */
-#define PROBE_FLAG_NO_JUMP (1ULL << 5) /* by ebreak also where a jump could be placed */
-#define PROBE_FLAG_REGS (1ULL << 6) /* events carry the registers */
-#define PROBE_FLAGS_ALL ((1ULL << 7) - 1)
+/* Group: only tasks of PROBE_IOC_FOLLOW and what they start. The group's first probe decides */
+#define PROBE_FLAG_FILTER 0x01ULL
+#define PROBE_FLAG_EVENTS 0x02ULL /* send an event for each hit that counts */
+#define PROBE_FLAG_CPU_TIME 0x04ULL /* latency: sum the time on CPU too */
+#define PROBE_FLAG_ERRORS 0x08ULL /* count returns of -4095 to -1 as errors */
+/* Entry: total, min, max and hist are those of fetch 0, a number */
+#define PROBE_FLAG_VALUE 0x10ULL
+#define PROBE_FLAG_NO_JUMP 0x20ULL /* by ebreak also where a jump could be placed */
+#define PROBE_FLAG_REGS 0x40ULL /* events carry the registers */
+#define PROBE_FLAGS_ALL 0x7fULL
 
 /* Where a fetch begins. */
 enum probe_base {
@@ -95,7 +105,10 @@ enum probe_format {
 	PROBE_FORMAT_USER_STRING,
 };
 
-/* One value: a base, then memory reads, each at the value so far plus an offset. The last read of a string gives its address. */
+/*
+ * One value: a base, then memory reads, each at the value so far plus an offset. The last read of
+ * a string gives its address.
+ */
 struct probe_fetch {
 	__u64 value; /* of PROBE_BASE_IMMEDIATE */
 	__s32 offset[PROBE_DEREFS];
@@ -126,7 +139,10 @@ enum probe_test_op {
 	PROBE_TEST_NOT,
 };
 
-/* One step of a predicate in postfix order on a stack of bits. A value that could not be read makes a comparison false. */
+/*
+ * One step of a predicate in postfix order on a stack of bits. A value that could not be read
+ * makes a comparison false.
+ */
 struct probe_test {
 	__u64 value; /* right side, unless right is a fetch */
 	__u8 op;
@@ -145,8 +161,13 @@ struct probe_attr {
 	__u64 offset; /* bytes behind the symbol or address */
 	__u64 cookie; /* in each event */
 	__s32 group_fd; /* a probe of the group; -1: a new one */
-	__u32 contexts; /* told apart, from 0 on; the last one takes all above. 1 to PROBE_CONTEXTS_MAX; 0 is 1 */
-	__u32 active; /* return, latency: calls that can be under way at once; 0: the kernel's default. At most 65536 */
+	/* Told apart, from 0 on; the last one takes all above. 1 to PROBE_CONTEXTS_MAX; 0 is 1 */
+	__u32 contexts;
+	/*
+	 * Return, latency: calls that can be under way at once; 0: the kernel's default. At most
+	 * 65536
+	 */
+	__u32 active;
 	__u32 frames; /* of the kernel's call chain in an event */
 	__u32 stack_words; /* from the stack pointer on, in an event */
 	__u32 fetch_count;
@@ -155,9 +176,11 @@ struct probe_attr {
 	__u64 fetches; /* address of struct probe_fetch[fetch_count] */
 	__u64 tests; /* address of struct probe_test[test_count + return_test_count] */
 	__u64 constants; /* address of char[PROBE_STRINGS][PROBE_CONSTANT_SIZE], or 0 */
-	__u32 wakeup; /* bytes in the ring that wake a poll; 0 is 1. The group's first probe decides */
+	/* Bytes in the ring that wake a poll; 0 is 1. The group's first probe decides */
+	__u32 wakeup;
 	__u32 reason; /* out, when the call fails: enum probe_reason */
-	__u64 reason_address; /* out, with a reason: what the instruction or the text's range begins at */
+	/* Out, with a reason: what the instruction or the text's range begins at */
+	__u64 reason_address;
 	__u64 reserved[2]; /* 0 */
 };
 
@@ -179,8 +202,9 @@ enum probe_reason {
 	PROBE_REASON_KPROBE, /* EBUSY: a kprobe is there */
 	PROBE_REASON_SLOTS, /* ENOSPC: all slots within reach are taken */
 	PROBE_REASON_LOCKDOWN, /* EPERM: the kernel is locked down */
-	PROBE_REASON_STACK, /* EOPNOTSUPP: frames without CONFIG_STACKTRACE */
-	PROBE_REASON_NO_RETURN, /* EACCES: what enters it does not come back by its return address */
+	PROBE_REASON_STACK, /* EOPNOTSUPP: frames without CONFIG_FRAME_POINTER */
+	/* EACCES: what enters it does not come back by its return address */
+	PROBE_REASON_NO_RETURN,
 	PROBE_REASON_SYMBOLS, /* ENOENT: no kallsyms in this kernel */
 };
 
@@ -196,11 +220,17 @@ struct probe_stats {
 	__u64 cpu;
 	__u64 errors;
 	__u64 nested; /* hits of other probes of the engine inside these calls */
-	__u64 missed; /* hits inside the engine's own work, and calls that found no room to note their return address */
+	/*
+	 * Hits inside the engine's own work, and calls that found no room to note their return
+	 * address
+	 */
+	__u64 missed;
 	__u64 dropped; /* events that found the ring full, or no ring */
 	__u64 ended; /* calls that their task never came back from: it ended inside */
-	__u64 unread; /* hits that do not count because their predicate compares what was not in memory */
-	__u64 hist[PROBE_BUCKETS]; /* bucket 0: zeros; bucket i: [2^(i-1), 2^i); the last one all above too */
+	/* Hits that do not count because their predicate compares what was not in memory */
+	__u64 unread;
+	/* Bucket 0: zeros; bucket i: [2^(i-1), 2^i); the last one all above too */
+	__u64 hist[PROBE_BUCKETS];
 };
 
 /* How a probe is placed. */
@@ -223,11 +253,17 @@ struct probe_info {
 };
 
 #define PROBE_IOC_MAGIC 0xb9
-#define PROBE_IOC_ENABLE _IO(PROBE_IOC_MAGIC, 0) /* argument: 0, or PROBE_GROUP for all probes of the group at once */
+/* Argument: 0, or PROBE_GROUP for all probes of the group at once */
+#define PROBE_IOC_ENABLE _IO(PROBE_IOC_MAGIC, 0)
 #define PROBE_IOC_DISABLE _IO(PROBE_IOC_MAGIC, 1) /* same; the statistics stay */
 #define PROBE_IOC_RESET _IO(PROBE_IOC_MAGIC, 2) /* same; statistics to zero */
-#define PROBE_IOC_FOLLOW _IO(PROBE_IOC_MAGIC, 3) /* argument: a process' ID; its threads and all that they start. ESRCH, EINVAL without a filter */
-#define PROBE_IOC_LAUNCH _IO(PROBE_IOC_MAGIC, 4) /* argument 1: children of the calling thread are followed from their execve on; 0: those it starts from now on are not */
+/* Argument: a process' ID; its threads and all that they start. ESRCH, EINVAL without a filter */
+#define PROBE_IOC_FOLLOW _IO(PROBE_IOC_MAGIC, 3)
+/*
+ * Argument 1: children of the calling thread are followed from their execve on; 0: those it
+ * starts from now on are not
+ */
+#define PROBE_IOC_LAUNCH _IO(PROBE_IOC_MAGIC, 4)
 #define PROBE_IOC_INFO _IOR(PROBE_IOC_MAGIC, 5, struct probe_info)
 
 #define PROBE_GROUP 1
@@ -246,9 +282,16 @@ struct probe_ring {
 	__u64 dropped; /* events of the group */
 };
 
-/* A record's size is set last: while it is 0 the record is being written. Records are multiples of 8 bytes; one that would cross the
- * area's end lies behind a record of kind PROBE_EVENT_PAD. */
-enum probe_event_kind { PROBE_EVENT_PAD, PROBE_EVENT_ENTRY, PROBE_EVENT_RETURN, PROBE_EVENT_LATENCY };
+/*
+ * A record's size is set last: while it is 0 the record is being written. Records are multiples
+ * of 8 bytes; one that would cross the area's end lies behind a record of kind PROBE_EVENT_PAD.
+ */
+enum probe_event_kind {
+	PROBE_EVENT_PAD,
+	PROBE_EVENT_ENTRY,
+	PROBE_EVENT_RETURN,
+	PROBE_EVENT_LATENCY,
+};
 
 struct probe_event {
 	__u32 size; /* of the record with this */
@@ -269,7 +312,10 @@ struct probe_event {
 	__u16 stack_words;
 	__u32 pad;
 	char comm[16];
-	/* __u64 value[values], char string[strings][PROBE_STRING_SIZE], __u64 reg[regs], stack[stack_words], frame[frames] */
+	/*
+	 * __u64 value[values], char string[strings][PROBE_STRING_SIZE], __u64 reg[regs],
+	 * stack[stack_words], frame[frames]
+	 */
 };
 
 #endif

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Linked last: the engine's text ends here. See policy.c.
+ */
+#include <linux/linkage.h>
+
+	.text
+SYM_CODE_START(probe_text_end)
+	ebreak
+SYM_CODE_END(probe_text_end)

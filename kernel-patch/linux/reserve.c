@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Text that probes have, or will, change: kept apart from the engine's tables, whose lock comes
+ * before text_mutex, while kprobes ask with text_mutex held.
+ */
+#include <linux/kprobes.h>
+#include <linux/spinlock.h>
+
+#include "opened.h"
+
+static LIST_HEAD(reservations);
+static DEFINE_SPINLOCK(reserve_lock);
+
+/* At most so much is displaced by any probe. */
+#define RUN_MAX 6
+
+void reserve_text(struct opened *o)
+{
+	o->run = RUN_MAX;
+	spin_lock(&reserve_lock);
+	list_add(&o->reserved, &reservations);
+	spin_unlock(&reserve_lock);
+#ifdef CONFIG_KPROBES
+	{
+		/*
+		 * A kprobe that asked before that is in the kernel's table only later, but before
+		 * its registration lets go of a lock. Taking away a kprobe that is none takes the
+		 * lock and does nothing else.
+		 */
+		struct kprobe none = {};
+
+		disable_kprobe(&none);
+	}
+#endif
+}
+
+void unreserve_text(struct opened *o)
+{
+	spin_lock(&reserve_lock);
+	list_del(&o->reserved);
+	spin_unlock(&reserve_lock);
+}
+
+bool trapline_text_reserved(unsigned long start, unsigned long end)
+{
+	struct opened *o;
+	bool found = false;
+
+	spin_lock(&reserve_lock);
+	list_for_each_entry(o, &reservations, reserved) {
+		unsigned long address = o->probe.address;
+
+		if (start < address + READ_ONCE(o->run) && end > address) {
+			found = true;
+			break;
+		}
+	}
+	spin_unlock(&reserve_lock);
+	return found;
+}
