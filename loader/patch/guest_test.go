@@ -21,7 +21,11 @@ func TestGuest(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			vm.GoTest(t.Context(), t, vm.TestRun{Guest: vm.Config{Kernel: kernel}})
+			vm.GoTest(t.Context(), t, vm.TestRun{Guest: vm.Config{Kernel: kernel}, Skip: "^TestLockdown$"})
+			t.Run("lockdown", func(t *testing.T) {
+				guest := vm.Config{Kernel: kernel, Cmdline: []string{"lockdown=confidentiality"}}
+				vm.GoTest(t.Context(), t, vm.TestRun{Guest: guest, Run: "^TestLockdown$"})
+			})
 		})
 	}
 }
