@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Where OpenSBI enters: a0 is the hart, in supervisor mode, without translation, interrupts off. The second hart enters at
- * second_entry, started by main.
+ * Where OpenSBI enters: a0 is the hart, in supervisor mode, without translation, interrupts off.
+ * The second hart enters at second_entry, started by main.
  */
 #include "kernel.h"
 

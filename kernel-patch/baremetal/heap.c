@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Memory in blocks, the first free one that is large enough. Single-threaded: the engine's lock is held.
+ * Memory in blocks, the first free one that is large enough. Single-threaded: the engine's lock
+ * is held.
  */
 #include "kernel.h"
 
-#define HEAP_SIZE (8ul << 20)
+#define HEAP_SIZE 0x800000ul
 
 struct block {
 	size_t size; /* with this header */
 	size_t used;
 };
 
-static char heap[HEAP_SIZE] __attribute__((aligned(64)));
+static char heap[HEAP_SIZE] __aligned(64);
 size_t heap_used;
 
 static struct block *block_at(size_t at)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The kernel that the port is for: two harts, tasks that switch when they want to, an interrupt from the timer, and
- * read-only text.
+ * The kernel that the port is for: two harts, tasks that switch when they want to, an interrupt
+ * from the timer, and read-only text.
  */
 #ifndef TRAPLINE_KERNEL_H
 #define TRAPLINE_KERNEL_H
@@ -36,6 +36,12 @@ static inline struct hart *this_hart(void)
 	return hart;
 }
 
+/* kernel.lds */
+extern char __text_start[], __unprobed_end[], __pool_end[], __text_end[], __data_start[];
+
+/* boot.S: where the second hart begins. */
+void second_entry(void);
+
 /* sbi.c: what the machine does for us. */
 void print_char(char c);
 void power_off(void);
@@ -64,10 +70,17 @@ extern size_t heap_used; /* bytes */
 struct os_edit;
 void park_other(const struct os_edit *edits, size_t n);
 void release_other(void);
-extern volatile u64 timer_ticks; /* timer interrupts so far */
 extern void (*timer_work)(void);
 
-/* symbols.c: made from the kernel's own symbols. */
+/* symbols.c; the table is made by symbols.sh from the kernel's own symbols. */
+struct symbol {
+	unsigned long address;
+	unsigned long size; /* bytes */
+	const char *name;
+};
+
+extern const struct symbol symbol_table[];
+extern const unsigned long symbol_count;
 bool symbol_at(unsigned long address, unsigned long *start, size_t *size);
 unsigned long symbol_address(const char *name);
 
@@ -82,10 +95,10 @@ void trap_vector(void);
 
 /* tests.c */
 void run_tests(void);
+void other_loop(void);
 /* Runs on the second hart; other_wait waits until it is done. */
 void other_run(void (*work)(void));
 void other_wait(void);
-void test_port(void);
 
 #endif /* __ASSEMBLER__ */
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Both harts come here: the first one runs the tests, with the second one's help if there is one.
+ * Both harts come here: the first one runs the tests, with the second one's help if there is
+ * one.
  */
 #include "tests.h"
 
@@ -10,9 +11,6 @@
 
 static struct task tasks[PORT_HARTS];
 static int begun;
-
-void second_entry(void);
-void other_loop(void);
 
 static bool second_hart(unsigned long id)
 {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Sv39, in 2 MiB pages: text is read and executed, data read and written, each where it lies in memory. The text's page
- * has a second address, where it can be written: only os_write_text knows that.
+ * Sv39, in 2 MiB pages: text is read and executed, data read and written, each where it lies in
+ * memory. The text's page has a second address, where it can be written: only os_write_text
+ * knows that.
  */
 #include "kernel.h"
 
@@ -15,11 +16,9 @@
 #define PTE_A 64ul
 #define PTE_D 128ul
 
-extern char __text_start[], __data_start[];
-
-static u64 root[512] __attribute__((aligned(4096)));
-static u64 memory[512] __attribute__((aligned(4096))); /* from 0x80000000 on */
-static u64 alias[512] __attribute__((aligned(4096))); /* from 0xc0000000 on */
+static u64 root[512] __aligned(4096);
+static u64 memory[512] __aligned(4096); /* from 0x80000000 on */
+static u64 alias[512] __aligned(4096); /* from 0xc0000000 on */
 
 static u64 leaf(unsigned long address, u64 rights)
 {
@@ -40,7 +39,10 @@ void paging_on(void)
 	}
 	root[gigabyte >> 30] = (u64)memory >> 12 << 10 | PTE_V;
 	root[(gigabyte + ALIAS) >> 30] = (u64)alias >> 12 << 10 | PTE_V;
-	asm volatile("sfence.vma\n\tcsrw satp, %0\n\tsfence.vma" : : "r"(8ul << 60 | (u64)root >> 12) : "memory");
+	asm volatile("sfence.vma\n\tcsrw satp, %0\n\tsfence.vma"
+		     :
+		     : "r"(8ul << 60 | (u64)root >> 12)
+		     : "memory");
 }
 
 void *text_alias(unsigned long address)

@@ -5,10 +5,11 @@
 #include "kernel.h"
 #include "probe.h"
 
-/* Pool of slots: between text that is never probed and text that is, so every function is within 1 MiB. */
-static char pool[32768] __attribute__((section(".pool"), aligned(16)));
-
-extern char __text_end[], __unprobed_end[], __pool_end[];
+/*
+ * Pool of slots: between text that is never probed and text that is, so every function is within
+ * 1 MiB.
+ */
+static char pool[32768] __section(".pool") __aligned(16);
 
 u64 test_clock;
 
@@ -53,7 +54,10 @@ int os_write_text(const struct os_edit *edits, size_t n)
 	return 0;
 }
 
-/* Harts are stopped by an interrupt, but nowhere in a slot or between displaced instructions: trap.c. */
+/*
+ * Harts are stopped by an interrupt, but nowhere in a slot or between displaced instructions:
+ * trap.c.
+ */
 bool os_preemptible(void)
 {
 	return false;

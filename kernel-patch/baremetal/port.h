@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The bare-metal port: what the engine's files have to know of this kernel at compile time. docs/porting.md explains each.
+ * The bare-metal port: what the engine's files have to know of this kernel at compile time.
+ * docs/porting.md explains each.
  */
 #ifndef TRAPLINE_PORT_H
 #define TRAPLINE_PORT_H
@@ -32,9 +33,18 @@ struct probe_task;
 #define true 1
 #define false 0
 
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#define noinline __attribute__((__noinline__))
+#define static_assert _Static_assert
+#define __aligned(n) __attribute__((__aligned__(n)))
+#define __section(name) __attribute__((__section__(name)))
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+
 /*
- * What a hit asks, as inline functions: it would take some 40 instructions more to call them. tp points to the hart's own
- * struct hart: its number, and its task, which begins with its struct probe_task.
+ * What a hit asks, as inline functions: it would take some 40 instructions more to call them. tp
+ * points to the hart's own struct hart: its number, and its task, which begins with its struct
+ * probe_task.
  */
 #define PORT_INLINE
 

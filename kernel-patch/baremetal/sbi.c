@@ -10,7 +10,8 @@
 #define SBI_HSM 0x48534d
 #define SBI_RESET 0x53525354
 
-static long sbi(unsigned long extension, unsigned long function, unsigned long a, unsigned long b, unsigned long c)
+static long sbi(unsigned long extension, unsigned long function, unsigned long a, unsigned long b,
+		unsigned long c)
 {
 	register unsigned long a0 asm("a0") = a;
 	register unsigned long a1 asm("a1") = b;

@@ -1,17 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The kernel's own functions, sorted by address. symbols.sh makes the table from what nm says of the kernel linked without it.
+ * The kernel's own functions, sorted by address. symbols.sh makes the table from what nm says of
+ * the kernel linked without it.
  */
 #include "kernel.h"
-
-struct symbol {
-	unsigned long address;
-	unsigned long size; /* bytes */
-	const char *name;
-};
-
-extern const struct symbol symbol_table[];
-extern const unsigned long symbol_count;
 
 bool symbol_at(unsigned long address, unsigned long *start, size_t *size)
 {

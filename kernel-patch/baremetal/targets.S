@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Functions to probe, each with a first instruction of another kind. They add 1000 to a0 where nothing else is said.
+ * Functions to probe, each with a first instruction of another kind. They add 1000 to a0 where
+ * nothing else is said.
  */
 #include "port.h"
 
@@ -169,8 +170,10 @@ function t_tail
 	tail	t_long
 end t_tail
 
-/* u64 call_with_registers(void (*function)(void), u64 *registers): calls it with x3 to x31 from the array but for sp, gives them
- * back in it, and ra and sp too. */
+/*
+ * void call_with_registers(function *called, u64 *registers): calls it with x3 and x5 to x31 from
+ * the array, and gives them and ra back in it.
+ */
 function call_with_registers
 	addi	sp, sp, -128
 	sd	ra, 0(sp)
@@ -193,7 +196,10 @@ function call_with_registers
 	mv	t0, a1
 	ld	gp, 24(t0)
 	/* tp is the hart's: it stays. */
-	.irp	n, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
+	.irp	n, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18
+	ld	x\n, (\n * 8)(t0)
+	.endr
+	.irp	n, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
 	ld	x\n, (\n * 8)(t0)
 	.endr
 	ld	t0, 40(t0)
@@ -203,13 +209,15 @@ called_with_registers:
 	addi	sp, sp, -16
 	sd	t0, 0(sp)
 	ld	t0, 136(sp)
-	.irp	n, 1, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
+	.irp	n, 1, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18
+	sd	x\n, (\n * 8)(t0)
+	.endr
+	.irp	n, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
 	sd	x\n, (\n * 8)(t0)
 	.endr
 	ld	t1, 0(sp)
 	sd	t1, 40(t0)
 	addi	sp, sp, 16
-	sd	sp, 16(t0)
 	ld	ra, 0(sp)
 	ld	gp, 8(sp)
 	ld	tp, 16(sp)

@@ -27,7 +27,9 @@ void prepare(struct probe *p, const void *address, u32 kind, u64 flags)
 {
 	struct probe_refusal why;
 
-	*p = (struct probe){ .address = (unsigned long)address, .kind = kind, .flags = flags, .active = 64 };
+	*p = (struct probe){
+		.address = (unsigned long)address, .kind = kind, .flags = flags, .active = 64
+	};
 	CHECK(probe_prepare(p, &why), 0);
 }
 
@@ -66,7 +68,7 @@ u64 random_number(void)
 	return state;
 }
 
-static void (*volatile other_work)(void);
+static void (*other_work)(void);
 
 void other_run(void (*work)(void))
 {
@@ -98,7 +100,7 @@ void run_tests(void)
 	int passed = 0, lost = 0;
 	unsigned int i;
 
-	for (i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(groups); i++) {
 		const struct test *test;
 
 		for (test = groups[i]; test->run; test++) {

@@ -10,20 +10,20 @@
 
 /* Says where and what, once a test, and goes on. */
 void failed(const char *file, int line, const char *what, s64 seen, s64 want);
-#define CHECK(seen, want)                                                              \
-	do {                                                                           \
-		s64 seen_ = (s64)(seen), want_ = (s64)(want);                          \
-		if (seen_ != want_)                                                    \
-			failed(__FILE__, __LINE__, #seen, seen_, want_);               \
+#define CHECK(seen, want)                                                \
+	do {                                                             \
+		s64 seen_ = (s64)(seen), want_ = (s64)(want);            \
+		if (seen_ != want_)                                      \
+			failed(__FILE__, __LINE__, #seen, seen_, want_); \
 	} while (0)
 
 typedef u64 function(u64);
 
-function t_short, t_long, t_mixed, t_auipc, t_branch, t_branch_taken, t_branch_short, t_jump, t_link, t_call_register,
-	t_return, t_loop, t_reserved, t_csr, t_environment, t_break, t_nothing, t_keep, t_middle, t_tail, t_far, t_far_branch,
-	t_far_push;
-extern char t_reserved_load[], t_reserved_inside[], t_reserved_store[], t_reserved_behind[], t_middle_at[],
-	called_with_registers[];
+function t_short, t_long, t_mixed, t_auipc, t_branch, t_branch_taken, t_branch_short, t_jump,
+	t_link, t_call_register, t_return, t_loop, t_reserved, t_csr, t_environment, t_break,
+	t_nothing, t_keep, t_middle, t_tail, t_far, t_far_branch, t_far_push;
+extern char t_reserved_load[], t_reserved_inside[], t_reserved_store[], t_reserved_behind[],
+	t_middle_at[], called_with_registers[];
 void call_with_registers(function *called, u64 *registers);
 u64 call_on_stack(function *called, u64 argument, unsigned long sp);
 

@@ -5,7 +5,7 @@
 #include "tests.h"
 
 /* Takes so many ticks of the test's clock, 100 ns each. */
-static __attribute__((noinline)) s64 takes(u64 ticks, s64 result)
+static noinline s64 takes(u64 ticks, s64 result)
 {
 	test_clock += ticks;
 	asm volatile("" : "+r"(result));
@@ -53,7 +53,7 @@ static void statistics(void)
 	}
 }
 
-static __attribute__((noinline)) u64 factorial(u64 n)
+static noinline u64 factorial(u64 n)
 {
 	u64 rest;
 
@@ -96,7 +96,9 @@ static void recursion(void)
 
 static void no_room(void)
 {
-	struct probe p = { .address = (unsigned long)factorial, .kind = PROBE_LATENCY, .active = 3 };
+	struct probe p = { .address = (unsigned long)factorial,
+			   .kind = PROBE_LATENCY,
+			   .active = 3 };
 	struct probe *list[] = { &p };
 	struct probe_refusal why;
 
@@ -134,7 +136,7 @@ static struct task *starter;
 static u64 slept;
 
 /* Switches to the other task, and goes on when that switches back. */
-static __attribute__((noinline)) u64 sleeps(u64 n)
+static noinline u64 sleeps(u64 n)
 {
 	task_switch(starter);
 	asm volatile("" : "+r"(n));
@@ -151,7 +153,7 @@ static void run_sleeper(void)
 
 static void begin_sleeper(void)
 {
-	static char stack[STACK_SIZE] __attribute__((aligned(STACK_SIZE)));
+	static char stack[STACK_SIZE] __aligned(STACK_SIZE);
 
 	starter = this_hart()->task;
 	sleeper.stack = stack;
@@ -208,7 +210,10 @@ static void removed_asleep(void)
 	CHECK(heap_used <= used + 512, true);
 }
 
-/* Disarmed and armed again while a call is under way: that one does not count, the next one does. */
+/*
+ * Disarmed and armed again while a call is under way: that one does not count, the next one
+ * does.
+ */
 static void armed_again(void)
 {
 	struct probe p;
@@ -251,9 +256,9 @@ static void task_ends(void)
 
 /* As setjmp and longjmp: what is jumped over never returns. */
 static unsigned long jump_registers[14];
-static volatile int jumped;
+static int jumped;
 
-static __attribute__((noinline)) u64 jumps_out(u64 n)
+static noinline u64 jumps_out(u64 n)
 {
 	unsigned long here[14];
 
@@ -262,16 +267,16 @@ static __attribute__((noinline)) u64 jumps_out(u64 n)
 	asm volatile("" : "+r"(n));
 	if (n)
 		return n;
-	jumped = 1;
+	__atomic_store_n(&jumped, 1, __ATOMIC_RELAXED);
 	switch_registers(here, jump_registers);
 	return n;
 }
 
-static __attribute__((noinline)) u64 jumped_over(u64 n)
+static noinline u64 jumped_over(u64 n)
 {
-	jumped = 0;
+	__atomic_store_n(&jumped, 0, __ATOMIC_RELAXED);
 	switch_registers(jump_registers, jump_registers);
-	if (!jumped)
+	if (!__atomic_load_n(&jumped, __ATOMIC_RELAXED))
 		jumps_out(n);
 	return n + 1;
 }

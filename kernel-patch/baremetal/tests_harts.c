@@ -44,7 +44,7 @@ static void other_until_stopped(void)
 
 static function *const many[] = { t_short, t_long, t_auipc, t_loop, t_far, t_mixed };
 
-#define MANY (sizeof(many) / sizeof(many[0]))
+#define MANY ARRAY_SIZE(many)
 
 static void both_harts(void)
 {

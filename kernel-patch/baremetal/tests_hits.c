@@ -18,7 +18,8 @@ static void look(struct trapframe *tf)
 	seen++;
 }
 
-static bool look_entry(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data, u64 *value)
+static bool look_entry(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data,
+		       u64 *value)
 {
 	(void)p, (void)row, (void)value;
 	look(tf);
@@ -27,7 +28,8 @@ static bool look_entry(struct probe *p, struct probe_row *row, struct trapframe 
 	return true;
 }
 
-static bool look_exit(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data, u64 ns)
+static bool look_exit(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data,
+		      u64 ns)
 {
 	(void)p, (void)row, (void)ns;
 	CHECK(data == seen_data, true);
@@ -38,13 +40,19 @@ static bool look_exit(struct probe *p, struct probe_row *row, struct trapframe *
 
 static const struct probe_ops look_ops = { .entry = look_entry, .exit = look_exit };
 
-static void place_ops(struct probe *p, const void *address, u32 kind, u64 flags, const struct probe_ops *ops, bool changes)
+static void place_ops(struct probe *p, const void *address, u32 kind, u64 flags,
+		      const struct probe_ops *ops, bool changes)
 {
 	struct probe *list[] = { p };
 	struct probe_refusal why;
 
-	*p = (struct probe){ .address = (unsigned long)address, .kind = kind, .flags = flags, .active = 8, .data_size = 8,
-			     .ops = ops, .changes_registers = changes };
+	*p = (struct probe){ .address = (unsigned long)address,
+			     .kind = kind,
+			     .flags = flags,
+			     .active = 8,
+			     .data_size = 8,
+			     .ops = ops,
+			     .changes_registers = changes };
 	CHECK(probe_prepare(p, &why), 0);
 	CHECK(probe_arm(list, 1), 0);
 }
@@ -54,7 +62,10 @@ static u64 pattern(unsigned int n)
 	return 0x1122334455667700ul + n;
 }
 
-/* Calls t_keep with known registers, which must come back as they were: ra is where it returned to. */
+/*
+ * Calls t_keep with known registers, which must come back as they were: ra is where it returned
+ * to.
+ */
 static void call_and_compare(void)
 {
 	u64 registers[32];
@@ -91,7 +102,8 @@ static void registers(void)
 			CHECK(sum_of(&p).count, 1);
 			take_away(&p);
 			CHECK(seen, kinds[k] == PROBE_ENTRY ? 1 : 2);
-			CHECK(frame[0], kinds[k] == PROBE_ENTRY ? (u64)t_keep : (u64)called_with_registers);
+			CHECK(frame[0],
+			      kinds[k] == PROBE_ENTRY ? (u64)t_keep : (u64)called_with_registers);
 			CHECK(frame[1], called_with_registers);
 			CHECK(frame[2] % 16, 0);
 			CHECK(frame[2] / STACK_SIZE, (u64)&way / STACK_SIZE);
@@ -104,7 +116,8 @@ static void registers(void)
 	}
 }
 
-static bool set_argument(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data, u64 *value)
+static bool set_argument(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data,
+			 u64 *value)
 {
 	(void)p, (void)row, (void)data, (void)value;
 	CHECK(tf_arg(tf, 0), 5);
@@ -114,7 +127,8 @@ static bool set_argument(struct probe *p, struct probe_row *row, struct trapfram
 	return true;
 }
 
-static bool skip_function(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data, u64 *value)
+static bool skip_function(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data,
+			  u64 *value)
 {
 	(void)p, (void)row, (void)data, (void)value;
 	tf_set_reg(tf, 10, 3);
@@ -122,7 +136,8 @@ static bool skip_function(struct probe *p, struct probe_row *row, struct trapfra
 	return true;
 }
 
-static bool set_result(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data, u64 ns)
+static bool set_result(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data,
+		       u64 ns)
 {
 	(void)p, (void)row, (void)data, (void)ns;
 	CHECK(tf_ret(tf), 1005);
@@ -138,7 +153,8 @@ static u64 elsewhere(u64 n)
 
 static unsigned long way_back;
 
-static bool set_return(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data, u64 *value)
+static bool set_return(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data,
+		       u64 *value)
 {
 	(void)p, (void)row, (void)data, (void)value;
 	way_back = tf_ra(tf);
@@ -146,7 +162,8 @@ static bool set_return(struct probe *p, struct probe_row *row, struct trapframe 
 	return true;
 }
 
-static bool set_return_back(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data, u64 *value)
+static bool set_return_back(struct probe *p, struct probe_row *row, struct trapframe *tf,
+			    void *data, u64 *value)
 {
 	(void)p, (void)row, (void)data, (void)value;
 	tf_set_ra(tf, way_back);
@@ -155,8 +172,10 @@ static bool set_return_back(struct probe *p, struct probe_row *row, struct trapf
 
 static void change_registers(void)
 {
-	static const struct probe_ops argument = { .entry = set_argument }, skip = { .entry = skip_function },
-				      result = { .exit = set_result }, away = { .entry = set_return },
+	static const struct probe_ops argument = { .entry = set_argument },
+				      skip = { .entry = skip_function },
+				      result = { .exit = set_result },
+				      away = { .entry = set_return },
 				      back = { .entry = set_return_back };
 	unsigned long slot;
 	struct probe p, q;
@@ -184,7 +203,8 @@ static void change_registers(void)
 	CHECK(elsewhere(t_long(5)), 1006);
 }
 
-static bool give_value(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data, u64 *value)
+static bool give_value(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data,
+		       u64 *value)
 {
 	(void)p, (void)row, (void)data;
 	*value = tf_arg(tf, 0);
@@ -195,14 +215,15 @@ static bool give_value(struct probe *p, struct probe_row *row, struct trapframe 
 static void values(void)
 {
 	static const struct probe_ops ops = { .entry = give_value };
-	static const u64 values[] = { 0, 1, 2, 3, 4, 255, 256, 65535, 65536, 99, 1ul << 40, 1ul << 46, 1ul << 47, 1ul << 60 };
+	static const u64 values[] = { 0, 1, 2, 3, 4, 255, 256, 65535, 65536, 99,
+				      1ul << 40, 1ul << 46, 1ul << 47, 1ul << 60 };
 	u64 hist[PROBE_BUCKETS] = { 0 }, total = 0;
 	struct probe_stats sum;
 	struct probe p;
 	unsigned int i, b;
 
 	place_ops(&p, t_long, PROBE_ENTRY, PROBE_FLAG_VALUE, &ops, false);
-	for (i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(values); i++) {
 		u64 v = values[i];
 
 		CHECK(t_long(v), v + 1000);
@@ -263,13 +284,14 @@ static void several_at_one(void)
 	CHECK(t_short(5), 1005);
 }
 
-static __attribute__((noinline)) u64 inner(u64 n)
+static noinline u64 inner(u64 n)
 {
 	asm volatile("" : "+r"(n));
 	return n + 1;
 }
 
-static bool call_inner(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data, u64 *value)
+static bool call_inner(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data,
+		       u64 *value)
 {
 	(void)p, (void)row, (void)tf, (void)data, (void)value;
 	CHECK(inner(1), 2);
@@ -310,7 +332,7 @@ static void nested(void)
 
 static void little_stack(void)
 {
-	static char stack[STACK_SIZE] __attribute__((aligned(STACK_SIZE)));
+	static char stack[STACK_SIZE] __aligned(STACK_SIZE);
 	struct probe jump, trap;
 
 	place(&jump, t_short, PROBE_LATENCY, 0);
@@ -330,8 +352,12 @@ static void little_stack(void)
 static void filter_and_context(void)
 {
 	u32 now = 0;
-	struct probe p = { .address = (unsigned long)t_long, .kind = PROBE_LATENCY, .contexts = 3, .context = &now,
-			   .group = 4, .active = 4 };
+	struct probe p = { .address = (unsigned long)t_long,
+			   .kind = PROBE_LATENCY,
+			   .contexts = 3,
+			   .context = &now,
+			   .group = 4,
+			   .active = 4 };
 	struct probe *list[] = { &p };
 	struct probe_refusal why;
 	struct probe_stats sum;

@@ -38,7 +38,7 @@ static const struct target targets[] = {
 	{ t_far_branch, SIMULATE, SIMULATE },
 };
 
-#define TARGETS (sizeof(targets) / sizeof(targets[0]))
+#define TARGETS ARRAY_SIZE(targets)
 
 static u64 result_of(function *run)
 {
@@ -140,7 +140,10 @@ static void refused(void)
 	refuse(t_far_push, PROBE_ENTRY, -ENOSPC, PROBE_REASON_SLOTS);
 }
 
-/* A probe on the second of two displaced instructions: the first one's jump must give way, and neither misses. */
+/*
+ * A probe on the second of two displaced instructions: the first one's jump must give way, and
+ * neither misses.
+ */
 static void inside_displaced(void)
 {
 	char *second = (char *)t_short + (SHORT ? 2 : 4);
@@ -184,15 +187,20 @@ static void original(void)
 		CHECK(probe_original((unsigned long)t_mixed, told, 8), true);
 		CHECK(memcmp(before, told, 8), 0);
 		CHECK(memcmp(before, now, 8) != 0, true);
-		CHECK(probe_text_reserved((unsigned long)t_mixed, (unsigned long)t_mixed + 2), true);
+		CHECK(probe_text_reserved((unsigned long)t_mixed, (unsigned long)t_mixed + 2),
+		      true);
 		/* Of a jump the displaced instructions too. */
-		CHECK(probe_text_reserved((unsigned long)t_mixed + 4, (unsigned long)t_mixed + 8), SHORT && !way);
-		CHECK(probe_text_reserved((unsigned long)t_mixed + 8, (unsigned long)t_mixed + 16), false);
-		CHECK(probe_text_reserved((unsigned long)t_mixed - 4, (unsigned long)t_mixed), false);
+		CHECK(probe_text_reserved((unsigned long)t_mixed + 4, (unsigned long)t_mixed + 8),
+		      SHORT && !way);
+		CHECK(probe_text_reserved((unsigned long)t_mixed + 8, (unsigned long)t_mixed + 16),
+		      false);
+		CHECK(probe_text_reserved((unsigned long)t_mixed - 4, (unsigned long)t_mixed),
+		      false);
 		take_away(&p);
 		CHECK(probe_original((unsigned long)t_mixed, told, 8), false);
 		CHECK(memcmp(before, told, 8), 0);
-		CHECK(probe_text_reserved((unsigned long)t_mixed, (unsigned long)t_mixed + 2), false);
+		CHECK(probe_text_reserved((unsigned long)t_mixed, (unsigned long)t_mixed + 2),
+		      false);
 	}
 }
 
@@ -206,7 +214,10 @@ static void slots_exhausted(void)
 	size_t size;
 	int err = 0;
 
-	/* Each instruction that can be had, of the kernel's own text that is not in use for the moment. */
+	/*
+	 * Each instruction that can be had, of the kernel's own text that is not in use for the
+	 * moment.
+	 */
 	for (at = (unsigned long)t_short; at < (unsigned long)call_on_stack && n < 2000; at += 2) {
 		struct probe *p = &many[n];
 
@@ -252,7 +263,8 @@ static void random_cycles(void)
 			placed[n] = false;
 			continue;
 		}
-		place(p, target->run, 1 + random_number() % 3, random_number() & 1 ? PROBE_FLAG_NO_JUMP : 0);
+		place(p, target->run, 1 + random_number() % 3,
+		      random_number() & 1 ? PROBE_FLAG_NO_JUMP : 0);
 		method[probe_method(p, &slot)]++;
 		placed[n] = true;
 		CHECK(target->run(5), result_of(target->run));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Traps of supervisor mode from itself: the frame lies on the stack that was in use. And the switch between tasks.
+ * Traps of supervisor mode from itself: the frame lies on the stack that was in use. And the
+ * switch between tasks.
  */
 #include "port.h"
 
@@ -66,7 +67,10 @@ trap_vector:
 	ld	sp, (PORT_TF_X(2) * 8)(sp)
 	sret
 
-/* void switch_registers(unsigned long *from, const unsigned long *to): what a call preserves, ra and sp. */
+/*
+ * void switch_registers(unsigned long *from, const unsigned long *to): what a call preserves, ra
+ * and sp.
+ */
 	.globl	switch_registers
 switch_registers:
 	sd	ra, 0(a0)

@@ -1,20 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Traps: a breakpoint goes to the engine, an interrupt between harts is the wish of one to write text.
+ * Traps: a breakpoint goes to the engine, an interrupt between harts is the wish of one to write
+ * text.
  */
 #include "kernel.h"
 #include "probe.h"
 
-#define CAUSE_INTERRUPT (1ul << 63)
+#define CAUSE_INTERRUPT 0x8000000000000000ul
 #define CAUSE_BREAKPOINT 3
 #define CAUSE_SOFTWARE (CAUSE_INTERRUPT | 1)
 #define CAUSE_TIMER (CAUSE_INTERRUPT | 5)
 
 #define SIP_SSIP 2
 
-extern char __unprobed_end[], __pool_end[];
-
-volatile u64 timer_ticks;
 void (*timer_work)(void);
 
 /* What is about to be written; where the other hart stands with respect to it. */
@@ -114,7 +112,6 @@ void trap(struct trapframe *tf)
 		park(tf_pc(tf));
 		break;
 	case CAUSE_TIMER:
-		timer_ticks++;
 		timer_after(timer_work ? 1000 : 0);
 		if (timer_work)
 			timer_work();

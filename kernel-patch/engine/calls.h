@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Calls under way: a function entered whose return address is probe_return now. The call notes the real one, in a list of
- * its task. Room for the calls of one probe is taken with the probe, and outlives it until the last of them has returned.
+ * Calls under way: a function entered whose return address is probe_return now. The call notes
+ * the real one, in a list of its task. Room for the calls of one probe is taken with the probe,
+ * and outlives it until the last of them has returned.
  */
 #ifndef TRAPLINE_CALLS_H
 #define TRAPLINE_CALLS_H
@@ -11,7 +12,11 @@
 struct probe_call {
 	struct probe_call *next; /* of the same task, begun before */
 	struct probe_calls *room;
-	unsigned long ra; /* the real return address, or that of probe_return for a call noted before at the same place */
+	/*
+	 * The real return address, or that of probe_return for a call noted before at the same
+	 * place
+	 */
+	unsigned long ra;
 	unsigned long sp; /* at entry, and so at the return */
 	u64 start; /* ticks */
 	u64 hits; /* of the task, this one counted */
@@ -22,8 +27,9 @@ struct probe_call {
 };
 
 /*
- * A stack of free calls. head: low half the first one's distance from the room in bytes, 0 if there is none; high half a
- * number that changes with each taking, so that a hart that was slow sees that it is no longer the same stack.
+ * A stack of free calls. head: low half the first one's distance from the room in bytes, 0 if
+ * there is none; high half a number that changes with each taking, so that a hart that was slow
+ * sees that it is no longer the same stack.
  */
 struct probe_calls {
 	u64 head;
@@ -34,7 +40,7 @@ struct probe_calls {
 	u64 pad[4];
 };
 
-#define CALLS_TAG (1ull << 32)
+#define CALLS_TAG 0x100000000ull
 
 /* A free call, or 0. In a trap. */
 static inline struct probe_call *call_take(struct probe_calls *room)
@@ -50,8 +56,8 @@ static inline struct probe_call *call_take(struct probe_calls *room)
 		call = (struct probe_call *)((char *)room + at);
 		/* Another hart may have it by now and write this: then head has changed too. */
 		next = head - at + __atomic_load_n(&call->free, __ATOMIC_RELAXED);
-	} while (unlikely(!__atomic_compare_exchange_n(&room->head, &head, next, true, __ATOMIC_ACQUIRE,
-						       __ATOMIC_RELAXED)));
+	} while (unlikely(!__atomic_compare_exchange_n(&room->head, &head, next, true,
+						       __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)));
 	return call;
 }
 
@@ -64,11 +70,10 @@ static inline void call_give_back(struct probe_call *call)
 
 	do {
 		at = (u32)head;
-		/* An atomic store would be a swap. */
-		*(volatile u64 *)&call->free = at + CALLS_TAG;
+		call->free = at + CALLS_TAG;
 		at = head - at + ((char *)call - (char *)room);
-	} while (unlikely(!__atomic_compare_exchange_n(&room->head, &head, at, true, __ATOMIC_RELEASE,
-						       __ATOMIC_RELAXED)));
+	} while (unlikely(!__atomic_compare_exchange_n(&room->head, &head, at, true,
+						       __ATOMIC_RELEASE, __ATOMIC_RELAXED)));
 }
 
 /* Room for calls with data of so many bytes; 0 if there is no memory. May block. */

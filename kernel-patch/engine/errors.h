@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Error numbers, for kernels that have none. The engine returns them negative. Linux defines the same ones first.
+ * Error numbers, for kernels that have none. The engine returns them negative. Linux defines the
+ * same ones first.
  */
 #ifndef TRAPLINE_ERRORS_H
 #define TRAPLINE_ERRORS_H

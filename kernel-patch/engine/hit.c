@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Hits. Interrupts are off, so that a hit stays on its hart and its rows are its own. probe_hit and probe_returned are the
- * two that speed depends on: with a probe that has no ops they call nothing.
+ * Hits. Interrupts are off, so that a hit stays on its hart and its rows are its own. probe_hit
+ * and probe_returned are the two that speed depends on: with a probe that has no ops they call
+ * nothing.
  */
 #include "calls.h"
 #include "rows.h"
@@ -14,8 +15,8 @@ static inline bool followed(const struct probe *p, const struct probe_task *task
 }
 
 /* Puts probe_return in place of the return address. */
-static inline void begin_call(struct probe *p, struct trapframe *tf, struct probe_task *task, struct probe_call *call,
-			      u64 row)
+static inline void begin_call(struct probe *p, struct trapframe *tf, struct probe_task *task,
+			      struct probe_call *call, u64 row)
 {
 	call->ra = tf_ra(tf);
 	call->sp = tf_sp(tf);
@@ -31,7 +32,8 @@ static inline void begin_call(struct probe *p, struct trapframe *tf, struct prob
 }
 
 /* A hit of a probe with ops, or of one of several. */
-static void hit_one(struct probe *p, struct trapframe *tf, struct probe_task *task, unsigned long hart)
+static void hit_one(struct probe *p, struct trapframe *tf, struct probe_task *task,
+		    unsigned long hart)
 {
 	u64 at = row_now(p);
 	struct probe_row *row = row_at(p, hart, at);
@@ -68,7 +70,7 @@ static void hit_one(struct probe *p, struct trapframe *tf, struct probe_task *ta
 }
 
 /* Every hit that probe_hit does not do by itself. */
-static __attribute__((noinline)) void hit_all(struct trapframe *tf, struct probe_point *point, unsigned long hart)
+static noinline void hit_all(struct trapframe *tf, struct probe_point *point, unsigned long hart)
 {
 	struct probe_task *task = os_task();
 	struct probe_hart *self = &probe_harts[hart];
@@ -126,8 +128,8 @@ void probe_hit(struct trapframe *tf, struct probe_point *point)
 	begin_call(p, tf, task, call, at);
 }
 
-static inline void exit_call(struct probe *p, struct probe_row *row, struct trapframe *tf, struct probe_task *task,
-			     struct probe_call *call, u64 ns)
+static inline void exit_call(struct probe *p, struct probe_row *row, struct trapframe *tf,
+			     struct probe_task *task, struct probe_call *call, u64 ns)
 {
 	u64 retval = tf_ret(tf);
 
@@ -145,8 +147,8 @@ static inline void exit_call(struct probe *p, struct probe_row *row, struct trap
 }
 
 /* The owner's part of a return. False: it does not count. */
-static bool exit_ops(struct probe *p, struct probe_row *row, struct trapframe *tf, struct probe_call *call,
-		     unsigned long hart, u64 ns)
+static bool exit_ops(struct probe *p, struct probe_row *row, struct trapframe *tf,
+		     struct probe_call *call, unsigned long hart, u64 ns)
 {
 	struct probe_hart *self = &probe_harts[hart];
 	bool counts;
@@ -159,8 +161,25 @@ static bool exit_ops(struct probe *p, struct probe_row *row, struct trapframe *t
 	return counts;
 }
 
+static bool is_landing(unsigned long ra)
+{
+	return ra == (unsigned long)probe_return || ra == (unsigned long)probe_return_whole;
+}
+
+/* Where a call goes back to in the end: before it others may have been noted at the same place. */
+static unsigned long way_back(const struct probe_call *call)
+{
+	unsigned long ra = 0;
+
+	do {
+		ra = call->ra;
+		call = call->next;
+	} while (call && is_landing(ra));
+	return ra;
+}
+
 /* Every return that probe_returned does not do by itself. */
-static __attribute__((noinline)) void returned(struct trapframe *tf, u64 ticks)
+static noinline void returned(struct trapframe *tf, u64 ticks)
 {
 	struct probe_task *task = os_task();
 	struct probe_call *call = calls_find(task, tf_sp(tf));
@@ -168,7 +187,7 @@ static __attribute__((noinline)) void returned(struct trapframe *tf, u64 ticks)
 	struct probe *p;
 
 	/* Nobody knows the way back: the fault at 0 tells where it was lost. */
-	tf_set_pc(tf, call ? call->ra : 0);
+	tf_set_pc(tf, call ? way_back(call) : 0);
 	tf_set_ra(tf, call ? call->ra : 0);
 	if (!call)
 		return;
@@ -203,7 +222,8 @@ void probe_returned(struct trapframe *tf)
 	/* A probe without ops asks for no pc. */
 	tf_set_ra(tf, call->ra);
 	task->calls = call->next;
-	exit_call(p, row_at(p, os_hart(), call->row), tf, task, call, os_ticks_to_ns(ticks - call->start));
+	exit_call(p, row_at(p, os_hart(), call->row), tf, task, call,
+		  os_ticks_to_ns(ticks - call->start));
 	call_give_back(call);
 }
 
@@ -215,8 +235,8 @@ bool probe_breakpoint(struct trapframe *tf)
 
 	if (unlikely(!point)) {
 		/*
-		 * Either somebody else's, or it was removed meanwhile, or this hart still has the old text in its instruction
-		 * cache: then it tries again.
+		 * Either somebody else's, or it was removed meanwhile, or this hart still has
+		 * the old text in its instruction cache: then it tries again.
 		 */
 		text = insn_fetch((const void *)pc);
 		if (text == INSN_EBREAK || (text & 0xffff) == INSN_C_EBREAK)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Where a probe can stand and how: one pass over the function says whether the address is an instruction, whether a
- * load-reserved and its store-conditional are around it, and whether something branches between displaced instructions.
+ * Where a probe can stand and how: one pass over the function says whether the address is an
+ * instruction, whether a load-reserved and its store-conditional are around it, and whether
+ * something branches between displaced instructions.
  */
 #include "point.h"
 
@@ -40,7 +41,8 @@ bool place_byte(unsigned long address, u8 *byte)
 		changed = point->text == POINT_TEXT_JUMP ? 4 : point->insn[0].length;
 		if (address - at >= changed)
 			continue;
-		bits = point->insn[0].bits | (u64)point->insn[1].bits << (8 * point->insn[0].length);
+		bits = (u64)point->insn[1].bits << (8 * point->insn[0].length);
+		bits |= point->insn[0].bits;
 		*byte = (u8)(bits >> 8 * (address - at));
 		return true;
 	}
@@ -79,8 +81,9 @@ static bool calls(const struct insn *insn)
 }
 
 /*
- * Whether a jump can stand at the point, and what it displaces. It takes 4 bytes, and nobody may find himself behind its first
- * one: neither by a branch, nor by a return, nor, on a kernel that is preempted inside of functions, when it goes on.
+ * Whether a jump can stand at the point, and what it displaces. It takes 4 bytes, and nobody may
+ * find himself behind its first one: neither by a branch, nor by a return, nor, on a kernel that
+ * is preempted inside of functions, when it goes on.
  */
 static bool displace(struct probe_point *point, const struct scan *scan)
 {
@@ -95,7 +98,8 @@ static bool displace(struct probe_point *point, const struct scan *scan)
 			return false;
 		if (scan->address + 4 > scan->end)
 			return false;
-		if (!insn_decode(&insn[1], place_fetch(scan->address + 2)) || insn[1].reserve)
+		insn_decode(&insn[1], place_fetch(scan->address + 2));
+		if (insn[1].policy == INSN_REJECT || insn[1].reserve)
 			return false;
 		point->insns = 2;
 		point->run += insn[1].length;

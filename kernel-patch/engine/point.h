@@ -12,7 +12,8 @@
  *	20	moved instructions	<- resume
  *	 …	jal behind them
  *
- * (Without 16-bit instructions each of the first ones takes 4 bytes.) Text with an ebreak can go on in either slot.
+ * (Without 16-bit instructions each of the first ones takes 4 bytes.) Text with an ebreak can go
+ * on in either slot.
  */
 #ifndef TRAPLINE_POINT_H
 #define TRAPLINE_POINT_H
@@ -25,7 +26,10 @@
 #define POINT_WHOLE 16
 
 #define TF_BYTES (PORT_TF_WORDS * 8)
-/* Behind the frame: the status register before interrupts went off, and the way back into the slot. */
+/*
+ * Behind the frame: the status register before interrupts went off, and the way back into the
+ * slot.
+ */
 #define FRAME_STATUS TF_BYTES
 #define FRAME_SLOT (TF_BYTES + 8)
 #define FRAME_BYTES (TF_BYTES + 16)
@@ -50,11 +54,6 @@
 #include "insn.h"
 #include "probe.h"
 
-#ifndef likely
-#define likely(x) __builtin_expect(!!(x), 1)
-#define unlikely(x) __builtin_expect(!!(x), 0)
-#endif
-
 enum point_text {
 	POINT_TEXT_OWN, /* what the kernel was built with */
 	POINT_TEXT_BREAK,
@@ -63,7 +62,8 @@ enum point_text {
 
 /* A probed address: from the first probe_prepare of it to the last probe_release. */
 struct probe_point {
-	void (*hit)(struct trapframe *tf, struct probe_point *point); /* for the trampoline: it can't know an address */
+	/* For the trampoline: it can't know an address */
+	void (*hit)(struct trapframe *tf, struct probe_point *point);
 	unsigned long address;
 	unsigned long whole; /* a hit by jump needs the registers too that a call preserves */
 	struct probe *simple; /* the only probe that is armed, if it has no ops; read in a trap */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Points by address, in two tables: those that a trap may meet, which is read without a lock, and all. A point leaves the
- * first one when its text is back, as until then a trap must find it. It is freed behind the next wait for all harts: then
- * no trap looks at it any more.
+ * Points by address, in two tables: those that a trap may meet, which is read without a lock,
+ * and all. A point leaves the first one when its text is back, as until then a trap must find
+ * it. It is freed behind the next wait for all harts: then no trap looks at it any more.
  */
 #include "point.h"
 
@@ -10,7 +10,10 @@ static struct probe_point **live, **known;
 
 static unsigned long hash(unsigned long address)
 {
-	/* Functions begin at multiples of 2 or 4. A multiplication would be better, and its constant too long to load. */
+	/*
+	 * Functions begin at multiples of 2 or 4. A multiplication would be better, and its
+	 * constant too long to load.
+	 */
 	return (address >> 2 ^ address >> 12) & (PORT_POINTS - 1);
 }
 

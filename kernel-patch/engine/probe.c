@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * A probe's life: prepared, armed, disarmed, released. All of it under the lock, none of it in a trap.
+ * A probe's life: prepared, armed, disarmed, released. All of it under the lock, none of it in a
+ * trap.
  *
- * The text of an address is a jump if all probes there can do with one, else an ebreak. The order of things is what makes
- * this safe: traps find a point from before its text is changed until it is back; probes are linked in when the text is
- * changed, and linked out before it is back, as behind os_write_text no hit is under way that knew them.
+ * The text of an address is a jump if all probes there can do with one, else an ebreak. The
+ * order of things is what makes this safe: traps find a point from before its text is changed
+ * until it is back; probes are linked in when the text is changed, and linked out before it is
+ * back, as behind os_write_text no hit is under way that knew them.
  */
 #include "calls.h"
 #include "rows.h"
@@ -15,10 +17,10 @@ struct change {
 	u8 code[SLOT_BYTES_MAX];
 };
 
-_Static_assert(__builtin_offsetof(struct probe_point, hit) == POINT_HIT, "trampoline.S");
-_Static_assert(__builtin_offsetof(struct probe_point, address) == POINT_ADDRESS, "trampoline.S");
-_Static_assert(__builtin_offsetof(struct probe_point, whole) == POINT_WHOLE, "trampoline.S");
-_Static_assert(SLOT_BYTES_MAX <= OS_EDIT_MAX, "a slot is one edit");
+static_assert(__builtin_offsetof(struct probe_point, hit) == POINT_HIT, "trampoline.S");
+static_assert(__builtin_offsetof(struct probe_point, address) == POINT_ADDRESS, "trampoline.S");
+static_assert(__builtin_offsetof(struct probe_point, whole) == POINT_WHOLE, "trampoline.S");
+static_assert(SLOT_BYTES_MAX <= OS_EDIT_MAX, "a slot is one edit");
 
 static bool ready;
 
@@ -109,7 +111,8 @@ static void changed_point(struct probe_point *point, int err)
 static void choose_simple(struct probe_point *point)
 {
 	struct probe *p = point->probes;
-	bool simple = p && !p->next && !p->ops && !(p->kind == PROBE_ENTRY && p->flags & PROBE_FLAG_VALUE);
+	bool simple = p && !p->next && !p->ops &&
+		      !(p->kind == PROBE_ENTRY && p->flags & PROBE_FLAG_VALUE);
 
 	__atomic_store_n(&point->simple, simple ? p : 0, __ATOMIC_RELEASE);
 }
@@ -172,8 +175,6 @@ static void link_probe(struct probe *p)
 {
 	struct probe_point *point = p->point;
 
-	if (p->ops)
-		point->whole++;
 	/* In between, hits take the long way. */
 	__atomic_store_n(&point->simple, 0, __ATOMIC_RELEASE);
 	p->next = point->probes;
@@ -194,8 +195,6 @@ static void unlink_probe(struct probe *p)
 	/* Its own link stays, for a hit that stands on it. */
 	__atomic_store_n(at, p->next, __ATOMIC_RELEASE);
 	choose_simple(point);
-	if (p->ops)
-		point->whole--;
 	if (p->calls)
 		__atomic_store_n(&p->calls->probe, 0, __ATOMIC_RELEASE);
 }
@@ -204,6 +203,7 @@ static void count_in(struct probe *p)
 {
 	p->point->armed++;
 	p->point->trapping += p->traps;
+	p->point->whole += p->ops != 0;
 	point_find_begin(p->point);
 }
 
@@ -211,6 +211,7 @@ static void count_out(struct probe *p)
 {
 	p->point->armed--;
 	p->point->trapping -= p->traps;
+	p->point->whole -= p->ops != 0;
 }
 
 static void stop_finding(struct probe_point *point)
@@ -268,7 +269,10 @@ int probe_disarm(struct probe **list, size_t n)
 	err = n ? write_points(list, n) : 0;
 	for (i = 0; err == -ENOMEM && i < n; i++)
 		write_point(list[i]->point);
-	/* Where the text can't be put back it leads to a point without probes. No hit may be under way all the same. */
+	/*
+	 * Where the text can't be put back it leads to a point without probes. No hit may be
+	 * under way all the same.
+	 */
 	if (err)
 		points_write(0, 0);
 	for (i = 0; i < n; i++)
@@ -279,8 +283,9 @@ int probe_disarm(struct probe **list, size_t n)
 }
 
 /*
- * A jump displaces an instruction that shall have a probe of its own: it becomes an ebreak, which displaces only the first
- * one. Only where os_write_text is enough to know that nobody stands in the slot is there more than one.
+ * A jump displaces an instruction that shall have a probe of its own: it becomes an ebreak,
+ * which displaces only the first one. Only where os_write_text is enough to know that nobody
+ * stands in the slot is there more than one.
  */
 static int shorten(struct probe_point *point)
 {
@@ -302,7 +307,8 @@ static int shorten(struct probe_point *point)
 }
 
 /* Makes the point at an address. */
-static int make_point(unsigned long address, bool jump, struct probe_point **made, struct probe_refusal *why)
+static int make_point(unsigned long address, bool jump, struct probe_point **made,
+		      struct probe_refusal *why)
 {
 	struct probe_point *over = point_known(address - 2);
 	struct probe_point *point;

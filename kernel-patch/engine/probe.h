@@ -9,13 +9,16 @@
  *	probe_disarm(list, 1);		text is as it was; no hit is under way any more
  *	probe_release(&p);
  *
- * A hit takes no lock and no memory. It counts into rows of its own hart. Several probes may stand at one address: they share its text, its slot
- * and its hit. What a hit runs may itself be probed: such a hit inside a hit is counted as missed, and does what the text does.
+ * A hit takes no lock and no memory. It counts into rows of its own hart. Several probes may
+ * stand at one address: they share its text, its slot and its hit. What a hit runs may itself be
+ * probed: such a hit inside a hit is counted as missed, and does what the text does.
  *
- *	entry by jump	text: jal slot		slot: save ra, call trampoline, restore, moved instructions, jal back
- *	entry by slot	text: ebreak		trap: hits, pc = slot: moved instruction, jal back
- *	entry simulated	text: ebreak		trap: hits, registers and pc changed as the instruction would
- *	return		the entry puts probe_return in place of the return address, and notes the call in the task
+ *	entry by jump	text: jal slot; slot: save ra, call trampoline, restore, moved
+ *			instructions, jal back
+ *	entry by slot	text: ebreak; trap: hits, pc = slot: moved instruction, jal back
+ *	entry simulated	text: ebreak; trap: hits, registers and pc as the instruction would
+ *	return		the entry puts probe_return in place of the return address, and notes
+ *			the call in the task
  */
 #ifndef TRAPLINE_PROBE_H
 #define TRAPLINE_PROBE_H
@@ -53,11 +56,15 @@ struct probe_row {
 
 /* What a hit can tell and ask its owner. All in a trap; each may be 0. */
 struct probe_ops {
-	/* At entry. data has the size that the probe asked for: the call's own until its exit. False: the hit does not count. *value is what
-	 * PROBE_FLAG_VALUE measures. */
-	bool (*entry)(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data, u64 *value);
+	/*
+	 * At entry. data has the size that the probe asked for: the call's own until its exit.
+	 * False: the hit does not count. *value is what PROBE_FLAG_VALUE measures.
+	 */
+	bool (*entry)(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data,
+		      u64 *value);
 	/* At the return of a call whose entry counted, ns after it. False: it does not count. */
-	bool (*exit)(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data, u64 ns);
+	bool (*exit)(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data,
+		     u64 ns);
 };
 
 struct probe {
@@ -85,17 +92,28 @@ struct probe {
 	bool armed;
 };
 
-/* Decides how the probe can be placed, and takes what that needs. Errors as probe_open's. May block. */
+/*
+ * Decides how the probe can be placed, and takes what that needs. Errors as probe_open's. May
+ * block.
+ */
 int probe_prepare(struct probe *p, struct probe_refusal *why);
 
-/* Places prepared probes, all by one change of the text; those that are placed already stay. On an error none of them was placed. May block. */
+/*
+ * Places prepared probes, all by one change of the text; those that are placed already stay. On
+ * an error none of them was placed. May block.
+ */
 int probe_arm(struct probe **list, size_t n);
 
-/* Takes probes out, all by one change of the text. When it returns no hit of them is under way on any hart; calls that have not returned yet
- * return as ever and count no more. May block. */
+/*
+ * Takes probes out, all by one change of the text. When it returns no hit of them is under way
+ * on any hart; calls that have not returned yet return as ever and count no more. May block.
+ */
 int probe_disarm(struct probe **list, size_t n);
 
-/* Gives back what a disarmed probe holds. With os_preemptible the owner calls os_wait_for_tasks between the two. May block. */
+/*
+ * Gives back what a disarmed probe holds. With os_preemptible the owner calls os_wait_for_tasks
+ * between the two. May block.
+ */
 void probe_release(struct probe *p);
 
 /* Adds up all harts. False if the context saw nothing. */
@@ -105,18 +123,24 @@ void probe_reset(struct probe *p);
 /* enum probe_method that the probe has, and its slot. */
 u32 probe_method(const struct probe *p, unsigned long *slot);
 
-/* From the port's breakpoint trap of the kernel's own mode, interrupts off. False: the breakpoint is none of the engine's. */
+/*
+ * From the port's breakpoint trap of the kernel's own mode, interrupts off. False: the
+ * breakpoint is none of the engine's.
+ */
 bool probe_breakpoint(struct trapframe *tf);
 
 /*
- * When a task has ended, before its memory is reused: its calls never return, and must not any more. On its own hart as the last thing
- * that it does, or from anywhere once it can't run.
+ * When a task has ended, before its memory is reused: its calls never return, and must not any
+ * more. On its own hart as the last thing that it does, or from anywhere once it can't run.
  */
 void probe_task_end(struct probe_task *task);
 
 /* Whether text in [start, end) is changed by the engine. */
 bool probe_text_reserved(unsigned long start, unsigned long end);
-/* The text at an address as the kernel was built with it. True if something of it is changed now. */
+/*
+ * The text at an address as the kernel was built with it. True if something of it is changed
+ * now.
+ */
 bool probe_original(unsigned long address, void *bytes, size_t length);
 
 /* Once, before the first probe. */

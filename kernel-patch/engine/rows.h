@@ -30,7 +30,10 @@ static inline u64 row_now(const struct probe *p)
 
 extern const u8 probe_log2[256];
 
-/* Which bucket a value belongs to: 0 for 0, i for [2^(i-1), 2^i). RV64GC has no instruction that counts zeros. */
+/*
+ * Which bucket a value belongs to: 0 for 0, i for [2^(i-1), 2^i). RV64GC has no instruction that
+ * counts zeros.
+ */
 static inline unsigned long row_bucket(u64 value)
 {
 	unsigned long bucket = 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Pools, slots in them, and what a slot holds. Slots are pieces of 8 bytes, as many as each needs.
+ * Pools, slots in them, and what a slot holds. Slots are pieces of 8 bytes, as many as each
+ * needs.
  */
 #include "point.h"
 
@@ -127,7 +128,8 @@ static struct pool *pool_of(unsigned long slot)
 	for (i = 0; i < POOLS_MAX; i++) {
 		struct pool *pool = &pools[i];
 
-		if (pool->base && slot >= pool->slots && slot - pool->slots < (unsigned long)pool->pieces * PIECE)
+		if (pool->base && slot >= pool->slots &&
+		    slot - pool->slots < (unsigned long)pool->pieces * PIECE)
 			return pool;
 	}
 	return 0;
@@ -212,8 +214,9 @@ static u8 *put_head(const struct probe_point *point, u8 *at)
 	u32 call = insn_call(point->slot + SLOT_LINK - 4, slot_trampoline(point->slot));
 	u32 ra = PORT_TF_X(1) * 8;
 
-	_Static_assert(FRAME_BYTES <= 496 && FRAME_BYTES % 16 == 0, "sp moves by one short instruction");
-	_Static_assert(PORT_TF_X(1) < 64, "ra is saved by one short instruction");
+	static_assert(FRAME_BYTES <= 496 && FRAME_BYTES % 16 == 0,
+		      "sp moves by one short instruction");
+	static_assert(PORT_TF_X(1) < 64, "ra is saved by one short instruction");
 	if (!call)
 		return 0;
 	at = put32(at, (u32)self);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Hits without a trap. Both frames hold all registers that C code may change, as -fipa-ra lets the callers of a function
- * rely on those that it leaves alone.
+ * Hits without a trap. Both frames hold all registers that C code may change, as -fipa-ra lets
+ * the callers of a function rely on those that it leaves alone.
  */
-#define __ASSEMBLER__ 1
 #include "point.h"
 
 	.macro save_volatile
@@ -75,8 +74,8 @@
 	.text
 
 /*
- * Called by a slot, which has made the frame and saved ra in it. Runs as a copy at the begin of each pool: no address in it
- * may be relative to the pc but its own.
+ * Called by a slot, which has made the frame and saved ra in it. Runs as a copy at the begin of
+ * each pool: no address in it may be relative to the pc but its own.
  */
 	.balign	16
 	.globl	probe_trampoline
@@ -89,10 +88,11 @@ probe_trampoline:
 	sd	t0, (PORT_TF_X(2) * 8)(sp)
 	ld	t0, POINT_ADDRESS(a1)
 	sd	t0, (PORT_TF_PC * 8)(sp)
+	/* From here on whoever arms a probe waits for this hit: it has what that probe wants. */
+	interrupts_off
 	ld	t0, POINT_WHOLE(a1)
 	bnez	t0, 2f
-1:	interrupts_off
-	ld	t0, POINT_HIT(a1)
+1:	ld	t0, POINT_HIT(a1)
 	mv	a0, sp
 	jalr	t0
 	interrupts_as_before
@@ -103,7 +103,10 @@ probe_trampoline:
 	j	1b
 probe_trampoline_end:
 
-/* Where a function returns to whose return address was replaced. ra is what it returned by, so nobody waits for its value. */
+/*
+ * Where a function returns to whose return address was replaced. ra is what it returned by, so
+ * nobody waits for its value.
+ */
 	.balign	16
 	.globl	probe_return
 	.type	probe_return, @function

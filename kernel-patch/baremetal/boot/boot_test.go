@@ -61,7 +61,7 @@ func TestBoot(t *testing.T) {
 // TestCosts is that the instructions of a hit can be counted, and are what they were: the Linux port's table is made of the same code.
 func TestCosts(t *testing.T) {
 	limits := map[string]int{
-		"entry by jump": 110, "entry by ebreak": 210, "latency by jump": 300, "latency by ebreak": 400,
+		"entry by jump": 100, "entry by ebreak": 200, "latency by jump": 280, "latency by ebreak": 380,
 	}
 	out := boot(t, kernel(t, "rv64imac_zicsr_zifencei"), "-smp", "1", "-icount", "shift=0,sleep=off")
 	for name, limit := range limits {
