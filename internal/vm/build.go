@@ -99,13 +99,19 @@ func builtKernel(ctx context.Context, config BuildConfig) (Kernel, error) {
 	if err != nil {
 		return Kernel{}, err
 	}
+	config.logger().Info("a kernel has to be built; the lock may be another build's", "config", config.name(), "lock", base)
 	unlock, err := lock(ctx, filepath.Join(base, "riscv64.lock"))
 	if err != nil {
 		return Kernel{}, err
 	}
 	defer unlock()
+	// Meanwhile the files may have changed, or another process has built what we want.
+	if recipe, err = newRecipe(ctx, config); err != nil {
+		return Kernel{}, err
+	}
+	built = filepath.Join(dir, "built", config.name()+"-"+recipe.hash)
 	if kernel, err := readBuilt(config, built); err == nil {
-		return kernel, nil // by another process meanwhile
+		return kernel, nil
 	}
 	if err := recipe.build(ctx, dir, built); err != nil {
 		return Kernel{}, err

@@ -97,6 +97,10 @@ func (r *recipe) patchTree(ctx context.Context, source, patched string) error {
 	if _, err := hostRun(ctx, r.root, filepath.Join(r.root, peerDir, "apply"), fresh); err != nil {
 		return fmt.Errorf("add the benchmark's driver: %w", err)
 	}
+	// What is stored under a hash has to be what the hash says.
+	if now, err := hashPatch(r.root); err != nil || now != r.patch {
+		return errors.Join(errors.New("kernel-patch changed while it was applied; build once more"), err)
+	}
 	if err := keepTimes(source, fresh, patched, began); err != nil {
 		return err
 	}
