@@ -41,6 +41,21 @@ static u32 fetched(u32 bits)
 	return got;
 }
 
+/* Simulates and moves it, for the sanitizers only: what comes of it is for execute to judge. */
+static void exercise(const struct insn *insn)
+{
+	static const u64 values[] = { 0, 1, -1ull, 1ull << 63, 63, 32, 0x123456789abcdef0ull };
+	static unsigned int turn;
+	u64 words[PORT_TF_WORDS];
+	u8 moved[INSN_MOVED_MAX];
+	unsigned int i;
+
+	for (i = 0; i < PORT_TF_WORDS; i++)
+		words[i] = values[turn++ % COUNT_OF(values)];
+	insn_simulate(insn, (struct trapframe *)words);
+	insn_move(insn, 0x1000000, 0x1000000 + turn % 0x200000 * 2, moved);
+}
+
 int main(void)
 {
 	u32 bits;
@@ -61,6 +76,7 @@ int main(void)
 			.target = insn.target,
 		};
 
+		exercise(&insn);
 		if (fwrite(&record, sizeof(record), 1, stdout) != 1)
 			return 1;
 	}

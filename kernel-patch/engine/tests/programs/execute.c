@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/ucontext.h>
 #include <unistd.h>
 
@@ -33,6 +34,7 @@
 #define CELL 64 /* bytes, at least, from one instruction's place to the next one's */
 #define CELL_MAX (2 * (CELL + 14))
 #define BATCH 1024
+#define TIME_LIMIT 300 /* seconds on a processor: code that never comes back fails */
 #define DEFERRALS 16 /* batches that a run may wait for a free target */
 
 static struct run runs[BATCH];
@@ -147,6 +149,7 @@ static void *map(u64 address, size_t size, int protection)
 static void prepare(void)
 {
 	static const int signals[] = { SIGTRAP, SIGSEGV, SIGBUS, SIGILL };
+	struct rlimit limit = { TIME_LIMIT, TIME_LIMIT };
 	struct sigaction action = {
 		.sa_sigaction = on_signal,
 		.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER,
@@ -154,6 +157,7 @@ static void prepare(void)
 	stack_t stack = { .ss_size = 0x10000 };
 	size_t i;
 
+	setrlimit(RLIMIT_CPU, &limit);
 	map(SEA_BASE, SEA_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC);
 	fill_sea(SEA_BASE, SEA_SIZE);
 	scratch = map(0, SCRATCH_SIZE, PROT_READ | PROT_WRITE);

@@ -114,9 +114,8 @@ static bool run_moved(const u8 *code, size_t n, u64 to, struct frame *frame)
 	return false;
 }
 
-static void check_move(const struct input *in, const struct insn *insn)
+static void check_move(const struct input *in, const struct insn *insn, u64 to)
 {
-	u64 to = in->from + 2 * (u64)(s64)in->distance;
 	u8 *code = malloc(INSN_MOVED_MAX);
 	struct frame original, moved;
 	size_t n;
@@ -130,6 +129,9 @@ static void check_move(const struct input *in, const struct insn *insn)
 		goto out;
 	}
 	check(insn->policy != INSN_REJECT, in, "moved what is rejected");
+	if (insn->flow == INSN_BRANCH)
+		check((n == 4) == !beyond_branch(to, in->from + (u64)insn->target), in,
+		      "branch not of the shortest form");
 	if (!insn->pc_relative && insn->flow != INSN_CALL_REG) {
 		check(n == insn->length && !memcmp(code, &insn->bits, n), in, "not itself");
 		goto out;
@@ -149,9 +151,8 @@ out:
 	free(code);
 }
 
-static void check_jump(const struct input *in)
+static void check_jump(const struct input *in, u64 to)
 {
-	u64 to = in->from + 2 * (u64)(s64)in->distance;
 	u32 jump = insn_jump(in->from, to);
 	u32 call = insn_call(in->from, to);
 	struct insn insn;
@@ -164,6 +165,24 @@ static void check_jump(const struct input *in)
 	insn_decode(&insn, call);
 	check(insn.flow == INSN_CALL && in->from + (u64)insn.target == to, in, "call");
 	check((call >> 7 & 31) == 1, in, "call's link register");
+}
+
+/*
+ * Places and targets where the reach of something ends, or just does not: the fuzzer would seldom
+ * find them. Which one, and for which instruction of a rewriting, follows from a register.
+ */
+static void check_edges(const struct input *in, const struct insn *insn)
+{
+	static const s64 edges[] = {
+		-0x1002, -0x1000, 0xffe, 0x1000, -0x100002, -0x100000, 0xffffe, 0x100000,
+		-0x80000802ll, -0x80000800ll, 0x7ffff7fell, 0x7ffff800ll,
+	};
+	u64 edge = (u64)edges[in->regs[3] % COUNT_OF(edges)];
+	u64 position = in->regs[3] >> 8 & 12;
+
+	check_jump(in, in->from + edge);
+	check_move(in, insn, in->from + (u64)insn->target - edge - position);
+	check_move(in, insn, in->from + insn->length - edge);
 }
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
@@ -179,12 +198,11 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	known = insn_decode(&insn, in.bits);
 	check_decode(&in, &insn, known);
 	check_simulate(&in, &insn);
-	check_move(&in, &insn);
-	/* Near ones too, where the reach ends; the fuzzer seldom finds them in 32 bits. */
-	in.distance >>= 10;
-	check_move(&in, &insn);
-	check_jump(&in);
-	in.distance >>= 9;
-	check_move(&in, &insn);
+	check_edges(&in, &insn);
+	/* Anywhere, as far as jal reaches, as far as a branch does. */
+	check_move(&in, &insn, in.from + 2 * (u64)(s64)in.distance);
+	check_move(&in, &insn, in.from + 2 * (u64)(s64)(in.distance >> 11));
+	check_move(&in, &insn, in.from + 2 * (u64)(s64)(in.distance >> 19));
+	check_jump(&in, in.from + 2 * (u64)(s64)(in.distance >> 11));
 	return 0;
 }

@@ -26,4 +26,7 @@ typedef long long s64;
 #define PORT_TF_WORDS 32
 #define PORT_POINTS 16
 
+/* What the programs themselves share. */
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+
 #endif

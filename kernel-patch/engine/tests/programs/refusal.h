@@ -15,6 +15,14 @@ static inline bool beyond_jal(u64 at, u64 target)
 	return distance < -1048576 || distance > 1048574 || distance % 2 != 0;
 }
 
+/* The same of a branch. */
+static inline bool beyond_branch(u64 at, u64 target)
+{
+	s64 distance = (s64)(target - at);
+
+	return distance < -4096 || distance > 4094 || distance % 2 != 0;
+}
+
 /* Whether code at an address can't make a value by auipc and addi. */
 static inline bool beyond_auipc(u64 at, u64 value)
 {

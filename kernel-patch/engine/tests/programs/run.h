@@ -7,8 +7,6 @@
 
 #include "insn.h"
 
-#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
-
 #define SEA_BASE 0x100000000ull /* of all executable memory under test */
 #define SEA_EMPTY 0x100000ull /* bytes at its begin that never hold an instruction */
 
