@@ -89,6 +89,18 @@ void task_make(struct task *task, void (*run)(void));
 /* The other task runs on this hart until it switches back. */
 void task_switch(struct task *to);
 
+/* syscall.c: addresses of the caller as numbers; what they give is that or a negative error. */
+#define E2BIG 7
+#define EBADF 9
+#define EFAULT 14
+#define EMFILE 24
+#define ENOTTY 25
+#define ERANGE 34
+long sys_probe_open(u64 user, size_t size, unsigned int flags);
+long sys_probe_ioctl(long fd, unsigned int request);
+long sys_probe_read(long fd, u64 user, size_t size);
+long sys_probe_close(long fd);
+
 /* trap.S */
 void switch_registers(unsigned long *from, const unsigned long *to);
 void trap_vector(void);

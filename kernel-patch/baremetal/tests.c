@@ -84,9 +84,10 @@ void other_wait(void)
 /* The second hart waits for work for ever. */
 void other_loop(void)
 {
-	for (;;) {
-		void (*work)(void) = __atomic_load_n(&other_work, __ATOMIC_ACQUIRE);
+	void (*work)(void);
 
+	for (;;) {
+		work = __atomic_load_n(&other_work, __ATOMIC_ACQUIRE);
 		if (!work)
 			continue;
 		work();
@@ -96,7 +97,8 @@ void other_loop(void)
 
 void run_tests(void)
 {
-	const struct test *const groups[] = { place_tests, hit_tests, call_tests, hart_tests };
+	const struct test *const groups[] = { place_tests, hit_tests, call_tests, hart_tests,
+						syscall_tests };
 	int passed = 0, lost = 0;
 	unsigned int i;
 

@@ -39,7 +39,7 @@ struct test {
 	void (*run)(void);
 };
 
-extern const struct test place_tests[], hit_tests[], call_tests[], hart_tests[];
+extern const struct test place_tests[], hit_tests[], call_tests[], hart_tests[], syscall_tests[];
 
 /* The tests that count instructions; only with one hart. */
 void print_costs(void);
