@@ -125,7 +125,7 @@ func ambiguous(t *testing.T) string {
 // Every bad input of probe_open gets the error that the header gives it.
 func TestOpenErrors(t *testing.T) {
 	write, data := addressOf(t, "vfs_write"), addressOf(t, "init_task")
-	in := inside(t, "vfs_write")
+	in := inside(t)
 	several := ambiguous(t)
 	closed, errno := validCall().open()
 	if errno != 0 {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/trapline/trapline/probes"
 )
 
@@ -77,32 +79,34 @@ func byText(s *Session) map[string]Reading {
 	return m
 }
 
-// firstSimulated is the first instruction of a function that the kernel simulates. All before it run one after the other, so each
+// firstSimulated is the first instruction of vfs_write that the kernel simulates. All before it run one after the other, so each
 // call comes to it.
-func firstSimulated(t *testing.T, function string) string {
+func firstSimulated(t *testing.T) string {
 	t.Helper()
-	for offset := 0; offset < 200; offset += 2 {
-		place := fmt.Sprintf("%s+%#x", function, offset)
-		if offset == 0 {
-			place = function + "%entry"
-		}
-		s, err := Open(t.Context(), parse(t, place), &Options{Only: MethodSimulate})
-		if err != nil {
+	for offset := uint64(0); offset < 200; offset += 2 {
+		c := validCall()
+		c.attr.Offset, c.attr.Flags = offset, flagNoJump
+		fd, errno := c.open()
+		if errno != 0 {
 			continue
 		}
-		if err := s.Close(); err != nil {
+		i, err := info(fd)
+		unix.Close(fd)
+		if err != nil {
 			t.Fatal(err)
 		}
-		return place
+		if Method(i.Method) == MethodSimulate {
+			return plus("vfs_write", offset)
+		}
 	}
-	t.Fatalf("%s: no instruction that is simulated", function)
+	t.Fatal("vfs_write has no instruction that is simulated")
 	return ""
 }
 
 // Counts are exact, by each method, and for each kind.
 func TestCounts(t *testing.T) {
 	const n = 1000
-	simulated := firstSimulated(t, "vfs_write")
+	simulated := firstSimulated(t)
 	t.Log("simulated: ", simulated)
 	for _, c := range []struct {
 		method Method
