@@ -90,7 +90,7 @@ func builtKernel(ctx context.Context, config BuildConfig) (Kernel, error) {
 	if err != nil {
 		return Kernel{}, err
 	}
-	built := filepath.Join(dir, "built", config.name()+"-"+recipe.hash)
+	built := filepath.Join(dir, builtName, config.name()+"-"+recipe.hash)
 	if kernel, err := readBuilt(config, built); err == nil {
 		return kernel, nil
 	}
@@ -109,7 +109,7 @@ func builtKernel(ctx context.Context, config BuildConfig) (Kernel, error) {
 	if recipe, err = newRecipe(ctx, config); err != nil {
 		return Kernel{}, err
 	}
-	built = filepath.Join(dir, "built", config.name()+"-"+recipe.hash)
+	built = filepath.Join(dir, builtName, config.name()+"-"+recipe.hash)
 	if kernel, err := readBuilt(config, built); err == nil {
 		return kernel, nil
 	}
@@ -150,7 +150,7 @@ func (r *recipe) build(ctx context.Context, dir, built string) error {
 		return err
 	}
 	defer logFile.Close()
-	m := maker{source: source, out: filepath.Join(dir, "build-"+r.config.name()), base: dir, log: logFile}
+	m := maker{source: source, out: filepath.Join(filepath.Dir(source), buildPrefix+r.config.config()), base: dir, log: logFile}
 	if err := os.MkdirAll(m.out, 0o755); err != nil {
 		return err
 	}
@@ -210,11 +210,11 @@ func (m *maker) make(ctx context.Context, args ...string) error {
 			"CCACHE_SLOPPINESS=include_file_ctime,include_file_mtime,time_macros")
 	}
 	args = append([]string{
-		"-n", "10", "make", "-C", m.source, "O=" + m.out, fmt.Sprintf("-j%d", runtime.NumCPU()), "--no-print-directory",
+		"-C", m.source, "O=" + m.out, fmt.Sprintf("-j%d", runtime.NumCPU()), "--no-print-directory",
 		"ARCH=riscv", "CROSS_COMPILE=" + crossCompile, "CC=" + compiler,
 		"KBUILD_BUILD_TIMESTAMP=2024-01-01", "KBUILD_BUILD_VERSION=1", "KBUILD_BUILD_USER=trapline", "KBUILD_BUILD_HOST=trapline",
 	}, args...)
-	cmd := exec.CommandContext(ctx, "nice", args...)
+	cmd := exec.CommandContext(ctx, "make", args...)
 	cmd.Env = env // and no MAKEFLAGS of a make that runs us
 	cmd.Stdout, cmd.Stderr = m.log, m.log
 	child, err := startChild(cmd)

@@ -16,11 +16,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Names in a series' directory. They never change: objects hold the paths of their sources, and ccache finds only what has the
-// same.
+// Names in a series' directory:
+//
+//	source/            as Debian has it
+//	build-CONFIG/      what make writes
+//	patched/source/    hard links to source, but for what the patch changes
+//	patched/build-CONFIG/
+//	built/             the results
+//
+// They never change, and a source is always beside its builds: ccache finds only what is at the same place, seen from the build.
 const (
-	sourceName  = "source"  // as Debian has it
-	patchedName = "patched" // hard links to source, but for what the patch changes
+	sourceName  = "source"
+	patchedName = "patched"
+	buildPrefix = "build-"
+	builtName   = "built"
 )
 
 // peerDir has the driver that internal/bench/riscv compares the patch with.
@@ -41,7 +50,7 @@ func (r *recipe) sourceTree(ctx context.Context, dir string) (string, error) {
 	if r.config.Unpatched {
 		return source, nil
 	}
-	patched := filepath.Join(dir, patchedName)
+	patched := filepath.Join(dir, patchedName, sourceName)
 	return patched, r.patchTree(ctx, source, patched)
 }
 
@@ -80,6 +89,9 @@ func (r *recipe) patchTree(ctx context.Context, source, patched string) error {
 	}
 	fresh := patched + ".new"
 	if err := os.RemoveAll(fresh); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(fresh), 0o755); err != nil {
 		return err
 	}
 	if _, err := hostRun(ctx, "", "cp", "-al", source, fresh); err != nil {
