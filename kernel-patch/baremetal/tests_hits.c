@@ -250,6 +250,28 @@ static void values(void)
 	take_away(&p);
 }
 
+static bool only_large(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data,
+		       u64 ns)
+{
+	(void)p, (void)row, (void)data, (void)ns;
+	return tf_ret(tf) > 2000;
+}
+
+/* Calls that do not count, by what they return. */
+static void refused_at_return(void)
+{
+	static const struct probe_ops ops = { .exit = only_large };
+	struct probe p;
+
+	place_ops(&p, t_long, PROBE_LATENCY, 0, &ops, false);
+	t_long(5);
+	t_long(5000);
+	t_long(6);
+	CHECK(sum_of(&p).count, 1);
+	CHECK(sum_of(&p).started, 1);
+	take_away(&p);
+}
+
 static void several_at_one(void)
 {
 	static const struct probe_ops ops = { .entry = look_entry };
@@ -390,6 +412,7 @@ const struct test hit_tests[] = {
 	{ "registers", registers },
 	{ "changed registers", change_registers },
 	{ "values", values },
+	{ "refused at the return", refused_at_return },
 	{ "several at one address", several_at_one },
 	{ "a hit inside a hit", nested },
 	{ "little stack", little_stack },

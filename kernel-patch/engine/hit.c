@@ -199,6 +199,8 @@ static noinline void returned(struct trapframe *tf, u64 ticks)
 
 		if (!p->ops || !p->ops->exit || exit_ops(p, row, tf, call, hart, ns))
 			exit_call(p, row, tf, task, call, ns);
+		else
+			row->started--; /* else it would seem to be under way for ever */
 	}
 	call_give_back(call);
 }

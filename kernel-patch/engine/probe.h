@@ -62,7 +62,10 @@ struct probe_ops {
 	 */
 	bool (*entry)(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data,
 		      u64 *value);
-	/* At the return of a call whose entry counted, ns after it. False: it does not count. */
+	/*
+	 * At the return of a call whose entry counted, ns after it. False: it does not count, nor
+	 * as started. A register that a call does not preserve may be written, a0 for one.
+	 */
 	bool (*exit)(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data,
 		     u64 ns);
 };
