@@ -34,7 +34,7 @@
 #define CELL 64 /* bytes, at least, from one instruction's place to the next one's */
 #define CELL_MAX (2 * (CELL + 14))
 #define BATCH 1024
-#define TIME_LIMIT 300 /* seconds on a processor: code that never comes back fails */
+#define TIME_LIMIT 120 /* seconds on a processor: code that never comes back fails */
 #define DEFERRALS 16 /* batches that a run may wait for a free target */
 
 static struct run runs[BATCH];

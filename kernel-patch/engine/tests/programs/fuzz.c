@@ -157,6 +157,7 @@ static void check_jump(const struct input *in, u64 to)
 	u32 call = insn_call(in->from, to);
 	struct insn insn;
 
+	check(!insn_jump(in->from, to | 1) && !insn_call(in->from, to | 1), in, "jump to odd");
 	check(!jump == beyond_jal(in->from, to) && !jump == !call, in, "jump's reach");
 	if (!jump)
 		return;
