@@ -20,8 +20,8 @@ const (
 	readWords = 8             // of one hit
 	readBytes = 8 * readWords // of one hit
 	ringPages = 64
-	// regsA0 is where the system call's first argument lies in the registers that a call gets since Linux 6.6.
-	regsA0 = 80
+	// regsA0 is where the system call's first argument (orig_a0) lies in the registers that a call gets since Linux 6.6.
+	regsA0 = 35 * 8
 )
 
 // textReader reads the kernel's memory.
@@ -52,7 +52,8 @@ func newTextReader(k *kernelText) (*textReader, error) {
 	if len(found) == 0 {
 		return nil, fmt.Errorf("no function %s", name)
 	}
-	p, err := openProbe(wireAttr{Kind: kindEntry, Flags: flagEvents, GroupFD: -1, Address: found[0].Address}, fetches)
+	// By ebreak: a jump would show which slot is free.
+	p, err := openProbe(wireAttr{Kind: kindEntry, Flags: flagEvents | flagNoJump, GroupFD: -1, Address: found[0].Address}, fetches)
 	if err != nil {
 		return nil, fmt.Errorf("probe %s: %w", name, err)
 	}
