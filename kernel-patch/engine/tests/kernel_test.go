@@ -27,6 +27,9 @@ var kernelText struct {
 // kernelWords are the distinct instructions of a built kernel's text, sorted.
 func kernelWords(t *testing.T) []uint32 {
 	t.Helper()
+	if testing.Short() && *vmlinux == "" {
+		t.Skip("-short: may have to build a kernel")
+	}
 	kernelText.once.Do(func() {
 		path := *vmlinux
 		if path == "" {
