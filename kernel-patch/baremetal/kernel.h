@@ -70,7 +70,9 @@ extern size_t heap_used; /* bytes */
 struct os_edit;
 void park_other(const struct os_edit *edits, size_t n);
 void release_other(void);
-extern void (*timer_work)(void);
+/* Runs in the timer's interrupt. May switch tasks if may_switch, and preemptible is set. */
+extern void (*timer_work)(bool may_switch);
+extern bool preemptible; /* port.c */
 
 /* symbols.c; the table is made by symbols.sh from the kernel's own symbols. */
 struct symbol {

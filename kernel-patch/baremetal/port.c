@@ -39,8 +39,11 @@ void *os_pool(unsigned int i, size_t *size, void **slots)
 
 int os_write_text(const struct os_edit *edits, size_t n)
 {
+	unsigned long status;
 	size_t i, j;
 
+	/* Nor may an interrupt of this hart run what is half written. */
+	asm volatile("csrrci %0, sstatus, 2" : "=r"(status) : : "memory");
 	park_other(edits, n);
 	for (i = 0; i < n; i++) {
 		unsigned char *to = text_alias((unsigned long)edits[i].address);
@@ -51,6 +54,7 @@ int os_write_text(const struct os_edit *edits, size_t n)
 	}
 	asm volatile("fence rw, rw\n\tfence.i" : : : "memory");
 	release_other();
+	asm volatile("csrs sstatus, %0" : : "r"(status & 2) : "memory");
 	return 0;
 }
 
@@ -58,11 +62,14 @@ int os_write_text(const struct os_edit *edits, size_t n)
  * Harts are stopped by an interrupt, but nowhere in a slot or between displaced instructions:
  * trap.c.
  */
+bool preemptible;
+
 bool os_preemptible(void)
 {
-	return false;
+	return preemptible;
 }
 
+/* The timer switches to another task, but not in a slot: trap.c. */
 void os_wait_for_tasks(void)
 {
 }

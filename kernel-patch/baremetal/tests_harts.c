@@ -71,21 +71,39 @@ static void both_harts(void)
 	}
 }
 
+#define ROUNDS 300
+#define AT_ONCE 8
+
+/* Places and removes probes, several at one address among them. */
+static void place_and_remove(void)
+{
+	static struct probe probes[AT_ONCE];
+	bool placed[AT_ONCE] = { 0 };
+	unsigned int i;
+
+	for (i = 0; i < ROUNDS + AT_ONCE; i++) {
+		unsigned int n = i < ROUNDS ? random_number() % AT_ONCE : i - ROUNDS;
+		struct probe *p = &probes[n];
+
+		if (placed[n]) {
+			CHECK(sum_of(p).missed, 0);
+			take_away(p);
+			/* Memory of a probe is reused at once. */
+			memset(p, 0xee, sizeof(*p));
+		} else if (i < ROUNDS) {
+			place(p, many[random_number() % MANY], 1 + random_number() % 3,
+			      random_number() & 1 ? PROBE_FLAG_NO_JUMP : 0);
+		}
+		placed[n] = !placed[n];
+	}
+}
+
 /* Placed and removed while the other hart runs there. */
 static void under_fire(void)
 {
-	struct probe p;
-	unsigned int i;
-
 	stop = 0;
 	other_run(other_until_stopped);
-	for (i = 0; i < 200; i++) {
-		place(&p, many[random_number() % MANY], 1 + random_number() % 3,
-		      random_number() & 1 ? PROBE_FLAG_NO_JUMP : 0);
-		take_away(&p);
-		/* Memory of a probe is reused at once. */
-		memset(&p, 0xee, sizeof(p));
-	}
+	place_and_remove();
 	__atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
 	other_wait();
 	CHECK(other_wrong, 0);
@@ -96,8 +114,9 @@ static void under_fire(void)
 static u64 interrupts, wrong_in_interrupt;
 
 /* In the timer's interrupt, whatever it interrupted. */
-static void work_in_interrupt(void)
+static void work_in_interrupt(bool may_switch)
 {
+	(void)may_switch;
 	interrupts++;
 	wrong_in_interrupt += t_short(5) != 1005;
 	wrong_in_interrupt += t_long(5) != 1005;
@@ -133,9 +152,64 @@ static void interrupted(void)
 	take_away(&both);
 }
 
+static struct task second_task;
+static struct task *first_task;
+static u64 second_calls, second_wrong, switches;
+
+/* Never gives the hart away by itself. */
+static void run_second(void)
+{
+	asm volatile("csrsi sstatus, 2");
+	for (;;) {
+		second_wrong += call_many(1);
+		second_calls++;
+	}
+}
+
+static void switch_in_interrupt(bool may_switch)
+{
+	if (!may_switch)
+		return;
+	switches++;
+	task_switch(this_hart()->task == first_task ? &second_task : first_task);
+}
+
+/* Tasks are taken off the hart anywhere but in a slot, also between two instructions. */
+static void preempted(void)
+{
+	static char stack[STACK_SIZE] __aligned(STACK_SIZE);
+
+	first_task = this_hart()->task;
+	second_task.stack = stack;
+	task_make(&second_task, run_second);
+	second_calls = 0;
+	second_wrong = 0;
+	switches = 0;
+	preemptible = true;
+	stop = 0;
+	other_run(other_until_stopped);
+	__atomic_store_n(&timer_work, switch_in_interrupt, __ATOMIC_RELEASE);
+	timer_after(1000);
+	while (__atomic_load_n(&switches, __ATOMIC_RELAXED) < 20) {
+		place_and_remove();
+		CHECK(call_many(1), 0);
+	}
+	__atomic_store_n(&timer_work, 0, __ATOMIC_RELEASE);
+	timer_after(0);
+	__atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
+	other_wait();
+	preemptible = false;
+	CHECK(this_hart()->task == first_task, true);
+	CHECK(other_wrong, 0);
+	CHECK(second_wrong, 0);
+	CHECK(second_calls > 0, true);
+	probe_task_end(&second_task.probe);
+}
+
 const struct test hart_tests[] = {
 	{ "both harts", both_harts },
 	{ "placed and removed under fire", under_fire },
 	{ "interrupts", interrupted },
+	{ "preempted tasks", preempted },
 	{ 0 },
 };

@@ -13,7 +13,7 @@
 
 #define SIP_SSIP 2
 
-void (*timer_work)(void);
+void (*timer_work)(bool may_switch);
 
 /* What is about to be written; where the other hart stands with respect to it. */
 static const struct os_edit *parking_edits;
@@ -21,12 +21,17 @@ static size_t parking_count;
 static int parking; /* 0: go on; 1: wait */
 static int parked; /* 1: it waits; -1: it was where it must not be, and went on */
 
+static bool in_pool(unsigned long pc)
+{
+	return pc >= (unsigned long)__unprobed_end && pc < (unsigned long)__pool_end;
+}
+
 /* Whether code at pc may not be stopped there: in a slot, or inside of what is written. */
 static bool in_the_way(unsigned long pc)
 {
 	size_t i;
 
-	if (pc >= (unsigned long)__unprobed_end && pc < (unsigned long)__pool_end)
+	if (in_pool(pc))
 		return true;
 	for (i = 0; i < parking_count; i++) {
 		unsigned long start = (unsigned long)parking_edits[i].address;
@@ -114,7 +119,7 @@ void trap(struct trapframe *tf)
 	case CAUSE_TIMER:
 		timer_after(timer_work ? 1000 : 0);
 		if (timer_work)
-			timer_work();
+			timer_work(!in_pool(tf_pc(tf)));
 		break;
 	default:
 		die(tf, cause);
