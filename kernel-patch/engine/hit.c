@@ -31,6 +31,15 @@ static inline void begin_call(struct probe *p, struct trapframe *tf, struct prob
 	call->start = os_ticks();
 }
 
+/* A hit of an entry that nobody has to be asked about. */
+static inline void count_entry(struct probe *p, struct probe_row *row, const struct trapframe *tf)
+{
+	if (p->value_reg)
+		row_measure(row, ((const u64 *)tf)[PORT_TF_X(p->value_reg)]);
+	else
+		row->count++;
+}
+
 /* A hit of a probe with ops, or of one of several. */
 static void hit_one(struct probe *p, struct trapframe *tf, struct probe_task *task,
 		    unsigned long hart)
@@ -63,10 +72,10 @@ static void hit_one(struct probe *p, struct trapframe *tf, struct probe_task *ta
 	}
 	if (task)
 		task->hits++;
-	if (p->flags & PROBE_FLAG_VALUE)
+	if (p->ops && p->flags & PROBE_FLAG_VALUE)
 		row_measure(row, value);
 	else
-		row->count++;
+		count_entry(p, row, tf);
 }
 
 /* Every hit that probe_hit does not do by itself. */
@@ -110,7 +119,7 @@ void probe_hit(struct trapframe *tf, struct probe_point *point)
 	at = row_now(p);
 	row = row_at(p, hart, at);
 	if (p->kind == PROBE_ENTRY) {
-		row->count++;
+		count_entry(p, row, tf);
 		if (likely(task))
 			task->hits++;
 		return;

@@ -112,7 +112,7 @@ static void choose_simple(struct probe_point *point)
 {
 	struct probe *p = point->probes;
 	bool simple = p && !p->next && !p->ops &&
-		      !(p->kind == PROBE_ENTRY && p->flags & PROBE_FLAG_VALUE);
+		      !(p->kind == PROBE_ENTRY && p->flags & PROBE_FLAG_VALUE && !p->value_reg);
 
 	__atomic_store_n(&point->simple, simple ? p : 0, __ATOMIC_RELEASE);
 }
@@ -199,11 +199,19 @@ static void unlink_probe(struct probe *p)
 		__atomic_store_n(&p->calls->probe, 0, __ATOMIC_RELEASE);
 }
 
+/* Whether hits need the registers too that a call preserves: gp, tp, s0 to s11. */
+static bool needs_whole(const struct probe *p)
+{
+	unsigned int n = p->value_reg;
+
+	return p->ops || n == 3 || n == 4 || n == 8 || n == 9 || (n >= 18 && n <= 27);
+}
+
 static void count_in(struct probe *p)
 {
 	p->point->armed++;
 	p->point->trapping += p->traps;
-	p->point->whole += p->ops != 0;
+	p->point->whole += needs_whole(p);
 	point_find_begin(p->point);
 }
 
@@ -211,7 +219,7 @@ static void count_out(struct probe *p)
 {
 	p->point->armed--;
 	p->point->trapping -= p->traps;
-	p->point->whole -= p->ops != 0;
+	p->point->whole -= needs_whole(p);
 }
 
 static void stop_finding(struct probe_point *point)
@@ -402,6 +410,8 @@ int probe_prepare(struct probe *p, struct probe_refusal *why)
 	if (!ready)
 		return -EOPNOTSUPP;
 	if (p->kind < PROBE_ENTRY || p->kind > PROBE_LATENCY || p->contexts > PROBE_CONTEXTS_MAX)
+		return -EINVAL;
+	if (p->value_reg >= PROBE_REGS)
 		return -EINVAL;
 	if (!p->contexts || !p->context)
 		p->contexts = 1;

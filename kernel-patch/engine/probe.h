@@ -79,6 +79,7 @@ struct probe {
 	u32 active; /* calls under way at once, return and latency */
 	u32 data_size; /* bytes a call, for ops */
 	bool changes_registers; /* ops write to the trap frame: by ebreak only */
+	u8 value_reg; /* entry, VALUE without ops: the register that is measured, 1 to 31 */
 	u64 group; /* bit of the task filter; 0: every task */
 	const u32 *context; /* where the current one is read; 0: always 0 */
 	const struct probe_ops *ops;

@@ -47,6 +47,16 @@ struct probe_recipe {
 	char constant[PROBE_STRINGS][PROBE_CONSTANT_SIZE];
 };
 
+/* The register that is all that hits need, or 0: the engine reads that one by itself. */
+static inline u8 recipe_register(const struct probe_recipe *r, u64 flags)
+{
+	const struct probe_fetch *f = r->fetch;
+
+	if (flags & PROBE_FLAG_EVENTS || !(flags & PROBE_FLAG_VALUE) || r->tests || r->fetches != 1)
+		return 0;
+	return f->base == PROBE_BASE_REG && !f->derefs && f->size == 8 ? f->index : 0;
+}
+
 /* Records for user space; see trapline.h for their protocol, event.c for ours. */
 struct probe_events {
 	struct probe_ring *ring; /* its page; only the kernel writes it */

@@ -67,7 +67,8 @@ static void opened_fill(struct opened *o, const struct probe_attr *attr)
 	p->active = attr->active ? attr->active : ACTIVE_DEFAULT;
 	p->group = o->group->filter >= 0 ? BIT_ULL(o->group->filter) : 0;
 	p->context = &o->group->page->context;
-	if (o->recipe) {
+	p->value_reg = o->recipe ? recipe_register(o->recipe, o->flags) : 0;
+	if (o->recipe && !p->value_reg) {
 		p->ops = &event_ops;
 		p->data_size = sizeof(struct probe_values) + o->recipe->strings * PROBE_STRING_SIZE;
 	}
