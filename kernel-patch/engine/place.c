@@ -113,30 +113,41 @@ static bool displace(struct probe_point *point, const struct scan *scan)
 	return !os_may_probe(scan->address, scan->address + point->run, &why);
 }
 
-static bool take_slot(struct probe_point *point, bool jump)
+/* Takes so many bytes for a slot, and gives back what it does not need of them. */
+static bool try_slot(struct probe_point *point, u32 room)
 {
 	u8 code[SLOT_BYTES_MAX];
-	u32 n, most = (jump ? SLOT_MOVED : 0) + point->insns * INSN_MOVED_MAX + 4;
+	u32 n;
 
-	/* How long moved instructions are depends on where to. */
-	point->slot = slot_take(point->address, most);
-	if (!point->slot && points_retired()) {
-		points_write(0, 0);
-		point->slot = slot_take(point->address, most);
-	}
+	point->slot = slot_take(point->address, room);
 	if (!point->slot)
 		return false;
-	point->jump = jump;
 	n = slot_build(point, code);
-	point->slot_bytes = (n + 7) & ~7u;
-	most = (most + 7) & ~7u;
-	if (most > point->slot_bytes)
-		slot_give_back(point->slot + point->slot_bytes, most - point->slot_bytes);
-	if (n) {
-		point->resume = point->slot + (jump ? SLOT_MOVED : 0);
-		return true;
+	if (!n || n > room) {
+		slot_give_back(point->slot, room);
+		point->slot = 0;
+		return false;
 	}
-	point->slot = 0;
+	point->slot_bytes = (n + SLOT_PIECE - 1) & -SLOT_PIECE;
+	if (room > point->slot_bytes)
+		slot_give_back(point->slot + point->slot_bytes, room - point->slot_bytes);
+	return true;
+}
+
+static bool take_slot(struct probe_point *point, bool jump)
+{
+	u32 head = (jump ? SLOT_MOVED : 0) + 4;
+	u32 least = (head + point->run + SLOT_PIECE - 1) & -SLOT_PIECE;
+	u32 room = (head + point->insns * INSN_MOVED_MAX + SLOT_PIECE - 1) & -SLOT_PIECE;
+
+	point->jump = jump;
+	/* How long moved instructions are depends on where to. */
+	for (; room >= least; room -= SLOT_PIECE) {
+		if (try_slot(point, room)) {
+			point->resume = point->slot + (jump ? SLOT_MOVED : 0);
+			return true;
+		}
+	}
 	point->jump = false;
 	return false;
 }
@@ -169,6 +180,8 @@ int point_place(struct probe_point *point, bool jump, struct probe_refusal *why)
 	err = os_may_probe(scan.address, scan.address + insn->length, why);
 	if (err)
 		return err;
+	if (points_retired() && slots_scarce())
+		points_write(0, 0);
 	if (jump && displace(point, &scan) && take_slot(point, true)) {
 		point->jumps = true;
 		return 0;

@@ -79,7 +79,8 @@ struct probe_point {
 	u32 trapping; /* of those: want an ebreak */
 	u8 text; /* enum point_text */
 	u8 wanted; /* the same, while text is about to be changed */
-	bool pending; /* an edit of it is in the list */
+	bool pending; /* an edit of the slot is in the list */
+	bool edited; /* one of the text is */
 	bool jump; /* the slot is one of a jump, */
 	bool jumps; /* and a jump is safe */
 	bool written; /* the slot is in memory */
@@ -128,11 +129,14 @@ u32 place_fetch(unsigned long address);
 /* The same of a byte. False if it is as it was. */
 bool place_byte(unsigned long address, u8 *byte);
 
-/* slots.c */
+/* slots.c: slots are made of pieces. */
+#define SLOT_PIECE 8u
 int slots_init(void);
 /* Room for a slot within reach of a jump from an address and back; 0 if there is none. */
 unsigned long slot_take(unsigned long address, u32 bytes);
 void slot_give_back(unsigned long slot, u32 bytes);
+/* Whether a pool is nearly full. */
+bool slots_scarce(void);
 /* The trampoline that serves a slot. */
 unsigned long slot_trampoline(unsigned long slot);
 /* Writes what the slot of a point holds: bytes of it, 0 if that can't be. */

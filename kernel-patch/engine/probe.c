@@ -71,40 +71,44 @@ static size_t text_bytes(const struct probe_point *point, u8 text, u8 *bytes)
 	return length;
 }
 
-/* Adds the edits that a point needs to be as it should; gives their number, at most 2. */
-static size_t change_point(struct probe_point *point, struct change *change, struct os_edit *edits)
+/* The edit of a point's slot; gives their number, 0 or 1. */
+static size_t edit_slot(struct probe_point *point, struct change *change, struct os_edit *edit)
 {
-	size_t n = 0;
-
-	point->wanted = text_of(point);
-	if (point->pending)
+	if (point->pending || !point->slot || point->written)
 		return 0;
-	if (point->slot && !point->written) {
-		edits[n++] = (struct os_edit){
-			.address = (void *)point->slot,
-			.bytes = change->code,
-			.length = slot_build(point, change->code),
-		};
-	}
-	if (point->wanted != point->text) {
-		edits[n++] = (struct os_edit){
-			.address = (void *)point->address,
-			.bytes = change->text,
-			.length = text_bytes(point, point->wanted, change->text),
-		};
-	}
-	point->pending = n != 0;
-	return n;
+	*edit = (struct os_edit){
+		.address = (void *)point->slot,
+		.bytes = change->code,
+		.length = slot_build(point, change->code),
+	};
+	point->pending = true;
+	return 1;
 }
 
-/* The text is written, or not. */
-static void changed_point(struct probe_point *point, int err)
+/* The same of its text. Several probes of a list may have the point in common. */
+static size_t edit_text(struct probe_point *point, struct change *change, struct os_edit *edit)
 {
-	if (point->pending && !err) {
-		point->text = point->wanted;
+	point->wanted = text_of(point);
+	if (point->edited || point->wanted == point->text)
+		return 0;
+	*edit = (struct os_edit){
+		.address = (void *)point->address,
+		.bytes = change->text,
+		.length = text_bytes(point, point->wanted, change->text),
+	};
+	point->edited = true;
+	return 1;
+}
+
+/* Both are written, or not. */
+static void edited(struct probe_point *point, int err)
+{
+	if (point->pending && !err)
 		point->written = true;
-	}
+	if (point->edited && !err)
+		point->text = point->wanted;
 	point->pending = false;
+	point->edited = false;
 }
 
 /* Which of the probes a hit runs by the short way. */
@@ -122,10 +126,13 @@ static int write_point(struct probe_point *point)
 {
 	struct change change;
 	struct os_edit edits[2];
+	size_t n;
 	int err;
 
-	err = points_write(edits, change_point(point, &change, edits));
-	changed_point(point, err);
+	n = edit_slot(point, &change, edits);
+	n += edit_text(point, &change, edits + n);
+	err = points_write(edits, n);
+	edited(point, err);
 	return err;
 }
 
@@ -140,11 +147,14 @@ static int write_points(struct probe **list, size_t n)
 	changes = os_alloc(n * sizeof(*changes) + 1);
 	edits = os_alloc(2 * n * sizeof(*edits) + 1);
 	if (changes && edits) {
+		/* Slots lie side by side: pages that a port maps to write to are fewer so. */
 		for (i = 0; i < n; i++)
-			count += change_point(list[i]->point, &changes[i], edits + count);
+			count += edit_slot(list[i]->point, &changes[i], edits + count);
+		for (i = 0; i < n; i++)
+			count += edit_text(list[i]->point, &changes[i], edits + count);
 		err = points_write(edits, count);
 		for (i = 0; i < n; i++)
-			changed_point(list[i]->point, err);
+			edited(list[i]->point, err);
 	}
 	if (edits)
 		os_free(edits);

@@ -6,12 +6,12 @@
 #include "point.h"
 
 #define POOLS_MAX 8
-#define PIECE 8
 
 struct pool {
 	unsigned long base; /* the trampoline */
 	unsigned long slots;
 	u32 pieces;
+	u32 free; /* of them */
 	u32 next; /* where the search begins */
 	u8 *taken; /* a byte a piece */
 };
@@ -49,8 +49,9 @@ int slots_init(void)
 
 		if (!base)
 			break;
-		pool->slots = ((unsigned long)slots + PIECE - 1) & -(unsigned long)PIECE;
-		pool->pieces = ((unsigned long)base + size - pool->slots) / PIECE;
+		pool->slots = ((unsigned long)slots + SLOT_PIECE - 1) & -(unsigned long)SLOT_PIECE;
+		pool->pieces = ((unsigned long)base + size - pool->slots) / SLOT_PIECE;
+		pool->free = pool->pieces;
 		pool->taken = os_alloc(pool->pieces);
 		if (!pool->taken)
 			return -ENOMEM;
@@ -80,45 +81,66 @@ static void within_reach(const struct pool *pool, unsigned long address, u32 *fr
 {
 	const unsigned long reach = (1ul << 20) - 2 * SLOT_BYTES_MAX;
 	unsigned long low = address > reach ? address - reach : 0;
-	unsigned long end = pool->slots + (unsigned long)pool->pieces * PIECE;
+	unsigned long end = pool->slots + (unsigned long)pool->pieces * SLOT_PIECE;
 
 	*from = 0;
 	*to = 0;
 	if (low >= end || address + reach <= pool->slots)
 		return;
 	if (low > pool->slots)
-		*from = (low - pool->slots + PIECE - 1) / PIECE;
+		*from = (low - pool->slots + SLOT_PIECE - 1) / SLOT_PIECE;
 	*to = pool->pieces;
 	if (address + reach < end)
-		*to = (address + reach - pool->slots) / PIECE;
+		*to = (address + reach - pool->slots) / SLOT_PIECE;
+}
+
+static unsigned long take_from(struct pool *pool, u32 from, u32 to, u32 n)
+{
+	u32 start = pool->next > from && pool->next < to ? pool->next : from;
+	u32 at = find_pieces(pool, start, to, n);
+
+	if (at == to) {
+		to = start + n < to ? start + n : to;
+		at = find_pieces(pool, from, to, n);
+	}
+	if (at == to)
+		return 0;
+	pool->next = at + n;
+	pool->free -= n;
+	while (n--)
+		pool->taken[at + n] = 1;
+	return pool->slots + (unsigned long)at * SLOT_PIECE;
 }
 
 unsigned long slot_take(unsigned long address, u32 bytes)
 {
-	u32 n = (bytes + PIECE - 1) / PIECE;
-	unsigned int i;
+	u32 n = (bytes + SLOT_PIECE - 1) / SLOT_PIECE;
+	u32 tried = 0;
 
-	for (i = 0; i < POOLS_MAX; i++) {
-		struct pool *pool = &pools[i];
-		u32 from, to, start, at;
+	/* The emptiest pool first: text between two of them can do with either. */
+	for (;;) {
+		struct pool *best = 0;
+		unsigned long slot;
+		unsigned int i;
+		u32 from, to;
 
-		if (!pool->base)
-			continue;
-		within_reach(pool, address, &from, &to);
-		start = pool->next > from && pool->next < to ? pool->next : from;
-		at = find_pieces(pool, start, to, n);
-		if (at == to) {
-			to = start + n < to ? start + n : to;
-			at = find_pieces(pool, from, to, n);
+		for (i = 0; i < POOLS_MAX; i++) {
+			struct pool *pool = &pools[i];
+
+			if (!pool->base || tried & 1u << i || (best && best->free >= pool->free))
+				continue;
+			within_reach(pool, address, &from, &to);
+			if (from < to)
+				best = pool;
 		}
-		if (at == to)
-			continue;
-		pool->next = at + n;
-		while (n--)
-			pool->taken[at + n] = 1;
-		return pool->slots + (unsigned long)at * PIECE;
+		if (!best)
+			return 0;
+		within_reach(best, address, &from, &to);
+		slot = take_from(best, from, to, n);
+		if (slot)
+			return slot;
+		tried |= 1u << (best - pools);
 	}
-	return 0;
 }
 
 static struct pool *pool_of(unsigned long slot)
@@ -129,7 +151,7 @@ static struct pool *pool_of(unsigned long slot)
 		struct pool *pool = &pools[i];
 
 		if (pool->base && slot >= pool->slots &&
-		    slot - pool->slots < (unsigned long)pool->pieces * PIECE)
+		    slot - pool->slots < (unsigned long)pool->pieces * SLOT_PIECE)
 			return pool;
 	}
 	return 0;
@@ -138,14 +160,29 @@ static struct pool *pool_of(unsigned long slot)
 void slot_give_back(unsigned long slot, u32 bytes)
 {
 	struct pool *pool = pool_of(slot);
-	u32 n = (bytes + PIECE - 1) / PIECE;
+	u32 n = (bytes + SLOT_PIECE - 1) / SLOT_PIECE;
 	u32 at;
 
 	if (!pool)
 		return;
-	at = (slot - pool->slots) / PIECE;
+	at = (slot - pool->slots) / SLOT_PIECE;
+	pool->free += n;
+	/* The end of a slot that needs less: the next one follows there. */
+	if (pool->next == at + n)
+		pool->next = at;
 	while (n--)
 		pool->taken[at + n] = 0;
+}
+
+bool slots_scarce(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < POOLS_MAX; i++) {
+		if (pools[i].base && pools[i].free < pools[i].pieces / 4)
+			return true;
+	}
+	return false;
 }
 
 unsigned long slot_trampoline(unsigned long slot)
