@@ -8,6 +8,7 @@
  *	echo off > /proc/trapline_peer
  *	cat /proc/trapline_peer				count, total, min, max
  */
+#include <linux/delay.h>
 #include <linux/init.h>
 #include <linux/kprobes.h>
 #include <linux/percpu.h>
