@@ -24,13 +24,15 @@ static u64 count(void)
 	return instructions() - before;
 }
 
-static void print_cost(const char *name, u32 kind, u64 flags)
+static void print_cost(const char *name, u32 kind, u64 flags, u8 reg)
 {
 	u64 without;
-	struct probe p;
+	struct probe p, *list = &p;
 
 	without = count();
-	place(&p, t_long, kind, flags);
+	prepare(&p, t_long, kind, flags);
+	p.value_reg = reg;
+	probe_arm(&list, 1);
 	print(name);
 	print(": ");
 	print_number((count() - without) / ROUNDS);
@@ -40,8 +42,9 @@ static void print_cost(const char *name, u32 kind, u64 flags)
 
 void print_costs(void)
 {
-	print_cost("entry by jump", PROBE_ENTRY, 0);
-	print_cost("entry by ebreak", PROBE_ENTRY, PROBE_FLAG_NO_JUMP);
-	print_cost("latency by jump", PROBE_LATENCY, 0);
-	print_cost("latency by ebreak", PROBE_LATENCY, PROBE_FLAG_NO_JUMP);
+	print_cost("entry by jump", PROBE_ENTRY, 0, 0);
+	print_cost("entry by ebreak", PROBE_ENTRY, PROBE_FLAG_NO_JUMP, 0);
+	print_cost("entry with a value by jump", PROBE_ENTRY, PROBE_FLAG_VALUE, 10);
+	print_cost("latency by jump", PROBE_LATENCY, 0, 0);
+	print_cost("latency by ebreak", PROBE_LATENCY, PROBE_FLAG_NO_JUMP, 0);
 }

@@ -250,6 +250,34 @@ static void values(void)
 	take_away(&p);
 }
 
+/* A register is measured without any handler, one that a call preserves too. */
+static void measured_register(void)
+{
+	unsigned int way, n;
+
+	for (n = 1; n < 32; n++) {
+		if (n == 2 || n == 4)
+			continue;
+		for (way = 0; way < 2; way++) {
+			struct probe p = { .address = (unsigned long)t_keep,
+					   .kind = PROBE_ENTRY,
+					   .flags = PROBE_FLAG_VALUE |
+						    (way ? PROBE_FLAG_NO_JUMP : 0),
+					   .value_reg = n };
+			struct probe *list[] = { &p };
+			struct probe_refusal why;
+
+			CHECK(probe_prepare(&p, &why), 0);
+			CHECK(probe_arm(list, 1), 0);
+			call_and_compare();
+			CHECK(sum_of(&p).count, 1);
+			CHECK(sum_of(&p).max, n == 1 ? (u64)called_with_registers : pattern(n));
+			CHECK(sum_of(&p).min, sum_of(&p).max);
+			take_away(&p);
+		}
+	}
+}
+
 static bool only_large(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data,
 		       u64 ns)
 {
@@ -412,6 +440,7 @@ const struct test hit_tests[] = {
 	{ "registers", registers },
 	{ "changed registers", change_registers },
 	{ "values", values },
+	{ "measured register", measured_register },
 	{ "refused at the return", refused_at_return },
 	{ "several at one address", several_at_one },
 	{ "a hit inside a hit", nested },

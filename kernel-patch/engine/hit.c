@@ -86,6 +86,8 @@ static noinline void hit_all(struct trapframe *tf, struct probe_point *point, un
 	bool miss = self->busy || !os_stack_left(tf_sp(tf));
 	struct probe *p = __atomic_load_n(&point->probes, __ATOMIC_ACQUIRE);
 
+	/* A jump's frame has none yet, as the short way needs none. */
+	tf_set_pc(tf, point->address);
 	self->busy++;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	for (; p; p = __atomic_load_n(&p->next, __ATOMIC_ACQUIRE)) {

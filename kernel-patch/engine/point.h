@@ -22,8 +22,7 @@
 
 /* Of struct probe_point. */
 #define POINT_HIT 0
-#define POINT_ADDRESS 8
-#define POINT_WHOLE 16
+#define POINT_WHOLE 8
 
 #define TF_BYTES (PORT_TF_WORDS * 8)
 /*
@@ -64,8 +63,8 @@ enum point_text {
 struct probe_point {
 	/* For the trampoline: it can't know an address */
 	void (*hit)(struct trapframe *tf, struct probe_point *point);
-	unsigned long address;
 	unsigned long whole; /* a hit by jump needs the registers too that a call preserves */
+	unsigned long address;
 	struct probe *simple; /* the only probe that is armed, if it has no ops; read in a trap */
 	struct probe *probes; /* armed; read in a trap */
 	struct probe_point *live; /* next one of those that a trap finds */

@@ -18,7 +18,6 @@ struct change {
 };
 
 static_assert(__builtin_offsetof(struct probe_point, hit) == POINT_HIT, "trampoline.S");
-static_assert(__builtin_offsetof(struct probe_point, address) == POINT_ADDRESS, "trampoline.S");
 static_assert(__builtin_offsetof(struct probe_point, whole) == POINT_WHOLE, "trampoline.S");
 static_assert(SLOT_BYTES_MAX <= OS_EDIT_MAX, "a slot is one edit");
 

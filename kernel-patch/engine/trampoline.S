@@ -86,8 +86,6 @@ probe_trampoline:
 	ld	a1, -SLOT_LINK(ra)
 	addi	t0, sp, FRAME_BYTES
 	sd	t0, (PORT_TF_X(2) * 8)(sp)
-	ld	t0, POINT_ADDRESS(a1)
-	sd	t0, (PORT_TF_PC * 8)(sp)
 	/* From here on whoever arms a probe waits for this hit: it has what that probe wants. */
 	interrupts_off
 	ld	t0, POINT_WHOLE(a1)
