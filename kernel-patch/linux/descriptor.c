@@ -42,7 +42,8 @@ void opened_close(struct opened *o)
 
 	mutex_lock(&group->lock);
 	list_del(&o->of_group);
-	probe_disarm(&p, 1);
+	if (p->armed)
+		probe_disarm(&p, 1);
 	mutex_unlock(&group->lock);
 	unreserve_text(o);
 	group_put(group);
@@ -100,6 +101,17 @@ static int reset(struct probe **list, size_t n)
 	return 0;
 }
 
+/* What the kernel was built with there. */
+static u32 instruction(const struct probe *p)
+{
+	u16 half[2] = {};
+
+	probe_original(p->address, half, 2);
+	if ((half[0] & 3) == 3)
+		probe_original(p->address + 2, half + 1, 2);
+	return half[0] | (u32)half[1] << 16;
+}
+
 static long info(struct opened *o, struct probe_info __user *to)
 {
 	struct probe_info i = {
@@ -110,18 +122,13 @@ static long info(struct opened *o, struct probe_info __user *to)
 		.cookie = o->cookie,
 	};
 	unsigned long slot = 0;
-	u16 low = 0, high = 0;
 
 	mutex_lock(&o->group->lock);
 	i.enabled = o->probe.armed;
 	i.method = probe_method(&o->probe, &slot);
 	i.slot = slot;
 	mutex_unlock(&o->group->lock);
-	if (!probe_original(i.address, &low, sizeof(low)))
-		return -EIO;
-	if ((low & 3) == 3 && !probe_original(i.address + 2, &high, sizeof(high)))
-		return -EIO;
-	i.instruction = low | (u32)high << 16;
+	i.instruction = instruction(&o->probe);
 	return copy_to_user(to, &i, sizeof(i)) ? -EFAULT : 0;
 }
 

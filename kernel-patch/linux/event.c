@@ -13,6 +13,8 @@
  * What user space says of its tail is taken for what it may be: a wrong one garbles events, and
  * nothing else.
  */
+#include <linux/instruction_pointer.h>
+#include <linux/irqflags.h>
 #include <linux/sched.h>
 #include <linux/sched/task_stack.h>
 #include <linux/string.h>
@@ -168,8 +170,30 @@ void event_send(struct opened *o, struct probe_row *row, const struct trapframe 
 		irq_work_queue(&group->wake);
 }
 
-static bool event_entry(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data,
-			u64 *value)
+/*
+ * Interrupts are off without lockdep's knowledge. A read of memory that is not there would have
+ * it believe that they stay off: a fault puts back what lockdep knows only where interrupts were
+ * on.
+ */
+static bool event_begin(void)
+{
+	bool on = IS_ENABLED(CONFIG_PROVE_LOCKING) && lockdep_hardirqs_enabled();
+
+	if (on)
+		lockdep_hardirqs_off(_THIS_IP_);
+	return on;
+}
+
+static void event_end(bool on)
+{
+	if (on) {
+		lockdep_hardirqs_on_prepare();
+		lockdep_hardirqs_on(_THIS_IP_);
+	}
+}
+
+static bool event_begins(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data,
+			 u64 *value)
 {
 	struct opened *o = opened_of(p);
 	const struct probe_recipe *r = o->recipe;
@@ -193,7 +217,7 @@ static bool event_entry(struct probe *p, struct probe_row *row, struct trapframe
 	return true;
 }
 
-static bool event_exit(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data,
+static bool event_ends(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data,
 		       u64 ns)
 {
 	struct opened *o = opened_of(p);
@@ -208,6 +232,26 @@ static bool event_exit(struct probe *p, struct probe_row *row, struct trapframe 
 	if (o->flags & PROBE_FLAG_EVENTS)
 		event_send(o, row, tf, values, p->kind == PROBE_LATENCY ? ns : 0);
 	return true;
+}
+
+static bool event_entry(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data,
+			u64 *value)
+{
+	bool on = event_begin();
+	bool counts = event_begins(p, row, tf, data, value);
+
+	event_end(on);
+	return counts;
+}
+
+static bool event_exit(struct probe *p, struct probe_row *row, struct trapframe *tf, void *data,
+		       u64 ns)
+{
+	bool on = event_begin();
+	bool counts = event_ends(p, row, tf, data, ns);
+
+	event_end(on);
+	return counts;
 }
 
 const struct probe_ops event_ops = {

@@ -2,7 +2,6 @@
 /*
  * What must never be probed. What an instruction itself forbids is the engine's to say.
  */
-#include <linux/bug.h>
 #include <linux/extable.h>
 #include <linux/ftrace.h>
 #include <linux/jump_label.h>
@@ -57,6 +56,8 @@ static const struct policy_name policy_names[] = {
 	{ "tracer_hardirqs_*", PROBE_REASON_ENTRY_TEXT },
 	{ "user_exit_callable", PROBE_REASON_ENTRY_TEXT },
 	{ "user_enter_callable", PROBE_REASON_ENTRY_TEXT },
+	/* Runs while traps go elsewhere. */
+	{ "__kvm_riscv_*", PROBE_REASON_ENTRY_TEXT },
 	/* Saves registers for a later return of the same call, or of another hart. */
 	{ "__cpu_suspend_enter", PROBE_REASON_NO_RETURN },
 	{ "__cpu_resume_enter", PROBE_REASON_NO_RETURN },
@@ -143,13 +144,39 @@ static u32 policy_by_table(unsigned long start, unsigned long end)
 	for (at = start; at < end; at += 2) {
 		if (search_exception_tables(at))
 			return PROBE_REASON_EXTABLE;
-		if (IS_ENABLED(CONFIG_BUG) && find_bug(at))
-			return PROBE_REASON_EXTABLE;
 #ifdef CONFIG_KPROBES
 		if (within_kprobe_blacklist(at))
 			return PROBE_REASON_KPROBES_TEXT;
 #endif
 	}
+	return PROBE_REASON_NONE;
+}
+
+/*
+ * Whether the kernel may come out behind the first byte by a way that no instruction shows: from
+ * a fault, or by a jump label.
+ */
+static u32 policy_by_target(unsigned long start, unsigned long end)
+{
+	const struct exception_table_entry *e;
+	unsigned long target;
+
+	for (e = __start___ex_table; e < __stop___ex_table; e++) {
+		target = (unsigned long)&e->fixup + e->fixup;
+		if (target > start && target < end)
+			return PROBE_REASON_EXTABLE;
+	}
+#ifdef CONFIG_JUMP_LABEL
+	{
+		struct jump_entry *j;
+
+		for (j = __start___jump_table; j < __stop___jump_table; j++) {
+			target = jump_entry_target(j);
+			if (target > start && target < end)
+				return PROBE_REASON_JUMP_LABEL;
+		}
+	}
+#endif
 	return PROBE_REASON_NONE;
 }
 
@@ -184,6 +211,8 @@ int os_may_probe(unsigned long start, unsigned long end, struct probe_refusal *w
 	why->reason = policy_by_range(start, end);
 	if (!why->reason)
 		why->reason = policy_by_table(start, end);
+	if (!why->reason)
+		why->reason = policy_by_target(start, end);
 	if (!why->reason)
 		why->reason = policy_by_name(start);
 	if (why->reason)

@@ -17,6 +17,9 @@ static char *const probe_pools[] = { probe_pool_mm, probe_pool_drivers };
 /* Begin and end of the text of all objects of this directory: first.S and last.S. */
 extern const char probe_text_begin[], probe_text_end[];
 
+/* The linker's, which the kernel declares where it uses them. */
+extern struct exception_table_entry __start___ex_table[], __stop___ex_table[];
+
 #endif
 
 #endif

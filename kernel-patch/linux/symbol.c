@@ -80,5 +80,6 @@ int symbol_find(const struct probe_attr *attr, struct opened *o, struct probe_re
 	/* A call is entered at its begin only. */
 	if (attr->kind != PROBE_ENTRY && o->probe.address != o->function)
 		return -EINVAL;
-	return 0;
+	/* Before the engine reads any text: that of boot is gone. */
+	return os_may_probe(o->probe.address, o->probe.address + 2, why);
 }
