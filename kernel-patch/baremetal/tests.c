@@ -41,6 +41,24 @@ void place(struct probe *p, const void *address, u32 kind, u64 flags)
 	CHECK(probe_arm(list, 1), 0);
 }
 
+/* The same with handlers; changes: they write to registers. */
+void place_ops(struct probe *p, const void *address, u32 kind, u64 flags,
+	       const struct probe_ops *ops, bool changes)
+{
+	struct probe *list[] = { p };
+	struct probe_refusal why;
+
+	*p = (struct probe){ .address = (unsigned long)address,
+			     .kind = kind,
+			     .flags = flags,
+			     .active = 8,
+			     .data_size = 8,
+			     .ops = ops,
+			     .changes_registers = changes };
+	CHECK(probe_prepare(p, &why), 0);
+	CHECK(probe_arm(list, 1), 0);
+}
+
 void take_away(struct probe *p)
 {
 	struct probe *list[] = { p };
@@ -97,8 +115,9 @@ void other_loop(void)
 
 void run_tests(void)
 {
-	const struct test *const groups[] = { place_tests, hit_tests, call_tests, hart_tests,
-						syscall_tests };
+	const struct test *const groups[] = {
+		place_tests, register_tests, hit_tests, call_tests, hart_tests, syscall_tests,
+	};
 	int passed = 0, lost = 0;
 	unsigned int i;
 

@@ -29,6 +29,8 @@ u64 call_on_stack(function *called, u64 argument, unsigned long sp);
 
 /* One probe, armed; a failed check if it can't be. */
 void place(struct probe *p, const void *address, u32 kind, u64 flags);
+void place_ops(struct probe *p, const void *address, u32 kind, u64 flags,
+	       const struct probe_ops *ops, bool changes);
 void take_away(struct probe *p);
 void prepare(struct probe *p, const void *address, u32 kind, u64 flags);
 struct probe_stats sum_of(const struct probe *p);
@@ -39,7 +41,8 @@ struct test {
 	void (*run)(void);
 };
 
-extern const struct test place_tests[], hit_tests[], call_tests[], hart_tests[], syscall_tests[];
+extern const struct test place_tests[], register_tests[], hit_tests[], call_tests[], hart_tests[],
+	syscall_tests[];
 
 /* The tests that count instructions; only with one hart. */
 void print_costs(void);

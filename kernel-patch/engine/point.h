@@ -128,6 +128,10 @@ u32 place_fetch(unsigned long address);
 /* The same of a byte. False if it is as it was. */
 bool place_byte(unsigned long address, u8 *byte);
 
+/* write.c: makes the text of a point as it should be; of the points of all probes of a list. */
+int point_write(struct probe_point *point);
+int points_write_all(struct probe **list, size_t n);
+
 /* slots.c: slots are made of pieces. */
 #define SLOT_PIECE 8u
 int slots_init(void);

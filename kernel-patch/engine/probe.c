@@ -11,19 +11,12 @@
 #include "calls.h"
 #include "rows.h"
 
-/* An edit of a point's text and one of its slot, with their bytes. */
-struct change {
-	u8 text[4];
-	u8 code[SLOT_BYTES_MAX];
-};
-
 static_assert(__builtin_offsetof(struct probe_point, hit) == POINT_HIT, "trampoline.S");
 static_assert(__builtin_offsetof(struct probe_point, whole) == POINT_WHOLE, "trampoline.S");
-static_assert(SLOT_BYTES_MAX <= OS_EDIT_MAX, "a slot is one edit");
-
-static bool ready;
 
 #define PROBE_ACTIVE_DEFAULT 256
+
+static bool ready;
 
 int probe_init(void)
 {
@@ -36,266 +29,6 @@ int probe_init(void)
 	if (!err)
 		err = slots_init();
 	ready = !err;
-	return err;
-}
-
-/* What belongs to the text of a point now. */
-static u8 text_of(const struct probe_point *point)
-{
-	if (!point->armed)
-		return POINT_TEXT_OWN;
-	return point->jumps && !point->trapping ? POINT_TEXT_JUMP : POINT_TEXT_BREAK;
-}
-
-static size_t text_bytes(const struct probe_point *point, u8 text, u8 *bytes)
-{
-	u32 first = point->insn[0].bits, second = point->insn[1].bits, bits;
-	size_t length = point->insn[0].length, i;
-
-	if (text == POINT_TEXT_JUMP) {
-		bits = insn_jump(point->address, point->slot + SLOT_CODE);
-		length = 4;
-	} else if (text == POINT_TEXT_BREAK) {
-		bits = length == 2 ? INSN_C_EBREAK : INSN_EBREAK;
-	} else {
-		bits = first;
-	}
-	/* A jump covers two of them, or one and the half of another. */
-	if (length == 2 && point->text == POINT_TEXT_JUMP) {
-		bits |= second << 16;
-		length = 4;
-	}
-	for (i = 0; i < length; i++)
-		bytes[i] = bits >> 8 * i;
-	return length;
-}
-
-/* The edit of a point's slot; gives their number, 0 or 1. */
-static size_t edit_slot(struct probe_point *point, struct change *change, struct os_edit *edit)
-{
-	if (point->pending || !point->slot || point->written)
-		return 0;
-	*edit = (struct os_edit){
-		.address = (void *)point->slot,
-		.bytes = change->code,
-		.length = slot_build(point, change->code),
-	};
-	point->pending = true;
-	return 1;
-}
-
-/* The same of its text. Several probes of a list may have the point in common. */
-static size_t edit_text(struct probe_point *point, struct change *change, struct os_edit *edit)
-{
-	point->wanted = text_of(point);
-	if (point->edited || point->wanted == point->text)
-		return 0;
-	*edit = (struct os_edit){
-		.address = (void *)point->address,
-		.bytes = change->text,
-		.length = text_bytes(point, point->wanted, change->text),
-	};
-	point->edited = true;
-	return 1;
-}
-
-/* Both are written, or not. */
-static void edited(struct probe_point *point, int err)
-{
-	if (point->pending && !err)
-		point->written = true;
-	if (point->edited && !err)
-		point->text = point->wanted;
-	point->pending = false;
-	point->edited = false;
-}
-
-/* Which of the probes a hit runs by the short way. */
-static void choose_simple(struct probe_point *point)
-{
-	struct probe *p = point->probes;
-	bool simple = p && !p->next && !p->ops &&
-		      !(p->kind == PROBE_ENTRY && p->flags & PROBE_FLAG_VALUE && !p->value_reg);
-
-	__atomic_store_n(&point->simple, simple ? p : 0, __ATOMIC_RELEASE);
-}
-
-/* Makes the text of a point as it should be. */
-static int write_point(struct probe_point *point)
-{
-	struct change change;
-	struct os_edit edits[2];
-	size_t n;
-	int err;
-
-	n = edit_slot(point, &change, edits);
-	n += edit_text(point, &change, edits + n);
-	err = points_write(edits, n);
-	edited(point, err);
-	return err;
-}
-
-/* The same of the points of all probes of a list, by one write. */
-static int write_points(struct probe **list, size_t n)
-{
-	struct change *changes;
-	struct os_edit *edits;
-	size_t count = 0, i;
-	int err = -ENOMEM;
-
-	changes = os_alloc(n * sizeof(*changes) + 1);
-	edits = os_alloc(2 * n * sizeof(*edits) + 1);
-	if (changes && edits) {
-		/* Slots lie side by side: pages that a port maps to write to are fewer so. */
-		for (i = 0; i < n; i++)
-			count += edit_slot(list[i]->point, &changes[i], edits + count);
-		for (i = 0; i < n; i++)
-			count += edit_text(list[i]->point, &changes[i], edits + count);
-		err = points_write(edits, count);
-		for (i = 0; i < n; i++)
-			edited(list[i]->point, err);
-	}
-	if (edits)
-		os_free(edits);
-	if (changes)
-		os_free(changes);
-	return err;
-}
-
-/* Calls of the last time the probe was armed don't count for it any more: they keep their room. */
-static int fresh_calls(struct probe *p)
-{
-	struct probe_calls *fresh;
-
-	if (!p->calls || p->calls->probe == p || calls_all_back(p->calls))
-		goto done;
-	fresh = calls_make(p, p->active, p->data_size);
-	if (!fresh)
-		return -ENOMEM;
-	calls_bury(p->calls);
-	p->calls = fresh;
-done:
-	if (p->calls)
-		__atomic_store_n(&p->calls->probe, p, __ATOMIC_RELEASE);
-	return 0;
-}
-
-static void link_probe(struct probe *p)
-{
-	struct probe_point *point = p->point;
-
-	/* In between, hits take the long way. */
-	__atomic_store_n(&point->simple, 0, __ATOMIC_RELEASE);
-	p->next = point->probes;
-	__atomic_store_n(&point->probes, p, __ATOMIC_RELEASE);
-	choose_simple(point);
-	p->armed = true;
-}
-
-static void unlink_probe(struct probe *p)
-{
-	struct probe_point *point = p->point;
-	struct probe **at = &point->probes;
-
-	p->armed = false;
-	__atomic_store_n(&point->simple, 0, __ATOMIC_RELEASE);
-	while (*at != p)
-		at = &(*at)->next;
-	/* Its own link stays, for a hit that stands on it. */
-	__atomic_store_n(at, p->next, __ATOMIC_RELEASE);
-	choose_simple(point);
-	if (p->calls)
-		__atomic_store_n(&p->calls->probe, 0, __ATOMIC_RELEASE);
-}
-
-/* Whether hits need the registers too that a call preserves: gp, tp, s0 to s11. */
-static bool needs_whole(const struct probe *p)
-{
-	unsigned int n = p->value_reg;
-
-	return p->ops || n == 3 || n == 4 || n == 8 || n == 9 || (n >= 18 && n <= 27);
-}
-
-static void count_in(struct probe *p)
-{
-	p->point->armed++;
-	p->point->trapping += p->traps;
-	p->point->whole += needs_whole(p);
-	point_find_begin(p->point);
-}
-
-static void count_out(struct probe *p)
-{
-	p->point->armed--;
-	p->point->trapping -= p->traps;
-	p->point->whole -= needs_whole(p);
-}
-
-static void stop_finding(struct probe_point *point)
-{
-	if (!point->armed && point->text == POINT_TEXT_OWN)
-		point_find_end(point);
-}
-
-int probe_arm(struct probe **list, size_t n)
-{
-	size_t i, in = 0;
-	int err = 0;
-
-	os_lock();
-	for (i = 0; i < n && !err; i++) {
-		if (!list[i]->point)
-			err = -EINVAL;
-		else if (!list[i]->armed)
-			err = fresh_calls(list[i]);
-	}
-	if (err)
-		goto out;
-	for (in = 0; in < n; in++) {
-		if (!list[in]->armed)
-			count_in(list[in]);
-	}
-	err = write_points(list, n);
-	for (i = 0; i < n; i++) {
-		if (list[i]->armed)
-			continue;
-		if (!err) {
-			link_probe(list[i]);
-			continue;
-		}
-		count_out(list[i]);
-		stop_finding(list[i]->point);
-	}
-out:
-	os_unlock();
-	return err;
-}
-
-int probe_disarm(struct probe **list, size_t n)
-{
-	size_t i;
-	int err;
-
-	os_lock();
-	for (i = 0; i < n; i++) {
-		if (!list[i]->armed)
-			continue;
-		unlink_probe(list[i]);
-		count_out(list[i]);
-	}
-	err = n ? write_points(list, n) : 0;
-	for (i = 0; err == -ENOMEM && i < n; i++)
-		write_point(list[i]->point);
-	/*
-	 * Where the text can't be put back it leads to a point without probes. No hit may be
-	 * under way all the same.
-	 */
-	if (err)
-		points_write(0, 0);
-	for (i = 0; i < n; i++)
-		stop_finding(list[i]->point);
-	calls_sweep();
-	os_unlock();
 	return err;
 }
 
@@ -313,7 +46,7 @@ static int shorten(struct probe_point *point)
 	point->run = point->insn[0].length;
 	point->jumps = false;
 	point->written = false;
-	err = write_point(point);
+	err = point_write(point);
 	if (err) {
 		point->insns = before.insns;
 		point->run = before.run;
@@ -371,7 +104,7 @@ static void drop_point(struct probe_point *point)
 {
 	if (point->text != POINT_TEXT_OWN) {
 		/* What could not be put back stays as it is: it leads to its slot and on. */
-		if (write_point(point))
+		if (point_write(point))
 			return;
 		point_find_end(point);
 	}
@@ -442,6 +175,153 @@ int probe_prepare(struct probe *p, struct probe_refusal *why)
 		err = take_memory(p);
 	if (err)
 		give_back(p);
+	os_unlock();
+	return err;
+}
+
+/* Which of the probes a hit runs by the short way. */
+static void choose_simple(struct probe_point *point)
+{
+	struct probe *p = point->probes;
+	bool simple = p && !p->next && !p->ops &&
+		      !(p->kind == PROBE_ENTRY && p->flags & PROBE_FLAG_VALUE && !p->value_reg);
+
+	__atomic_store_n(&point->simple, simple ? p : 0, __ATOMIC_RELEASE);
+}
+
+/* Calls of the last time the probe was armed don't count for it any more: they keep their room. */
+static int fresh_calls(struct probe *p)
+{
+	struct probe_calls *fresh;
+
+	if (!p->calls || p->calls->probe == p || calls_all_back(p->calls))
+		goto done;
+	fresh = calls_make(p, p->active, p->data_size);
+	if (!fresh)
+		return -ENOMEM;
+	calls_bury(p->calls);
+	p->calls = fresh;
+done:
+	if (p->calls)
+		__atomic_store_n(&p->calls->probe, p, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static void link_probe(struct probe *p)
+{
+	struct probe_point *point = p->point;
+
+	/* In between, hits take the long way. */
+	__atomic_store_n(&point->simple, 0, __ATOMIC_RELEASE);
+	p->next = point->probes;
+	__atomic_store_n(&point->probes, p, __ATOMIC_RELEASE);
+	choose_simple(point);
+	p->armed = true;
+}
+
+/* Whether hits need the registers too that a call preserves: gp, tp, s0 to s11. */
+static bool needs_whole(const struct probe *p)
+{
+	unsigned int n = p->value_reg;
+
+	return p->ops || n == 3 || n == 4 || n == 8 || n == 9 || (n >= 18 && n <= 27);
+}
+
+static void count_in(struct probe *p)
+{
+	p->point->armed++;
+	p->point->trapping += p->traps;
+	p->point->whole += needs_whole(p);
+	point_find_begin(p->point);
+}
+
+static void count_out(struct probe *p)
+{
+	p->point->armed--;
+	p->point->trapping -= p->traps;
+	p->point->whole -= needs_whole(p);
+}
+
+static void stop_finding(struct probe_point *point)
+{
+	if (!point->armed && point->text == POINT_TEXT_OWN)
+		point_find_end(point);
+}
+
+int probe_arm(struct probe **list, size_t n)
+{
+	size_t i, in = 0;
+	int err = 0;
+
+	os_lock();
+	for (i = 0; i < n && !err; i++) {
+		if (!list[i]->point)
+			err = -EINVAL;
+		else if (!list[i]->armed)
+			err = fresh_calls(list[i]);
+	}
+	if (err)
+		goto out;
+	for (in = 0; in < n; in++) {
+		if (!list[in]->armed)
+			count_in(list[in]);
+	}
+	err = points_write_all(list, n);
+	for (i = 0; i < n; i++) {
+		if (list[i]->armed)
+			continue;
+		if (!err) {
+			link_probe(list[i]);
+			continue;
+		}
+		count_out(list[i]);
+		stop_finding(list[i]->point);
+	}
+out:
+	os_unlock();
+	return err;
+}
+
+static void unlink_probe(struct probe *p)
+{
+	struct probe_point *point = p->point;
+	struct probe **at = &point->probes;
+
+	p->armed = false;
+	__atomic_store_n(&point->simple, 0, __ATOMIC_RELEASE);
+	while (*at != p)
+		at = &(*at)->next;
+	/* Its own link stays, for a hit that stands on it. */
+	__atomic_store_n(at, p->next, __ATOMIC_RELEASE);
+	choose_simple(point);
+	if (p->calls)
+		__atomic_store_n(&p->calls->probe, 0, __ATOMIC_RELEASE);
+}
+
+int probe_disarm(struct probe **list, size_t n)
+{
+	size_t i;
+	int err;
+
+	os_lock();
+	for (i = 0; i < n; i++) {
+		if (!list[i]->armed)
+			continue;
+		unlink_probe(list[i]);
+		count_out(list[i]);
+	}
+	err = n ? points_write_all(list, n) : 0;
+	for (i = 0; err == -ENOMEM && i < n; i++)
+		point_write(list[i]->point);
+	/*
+	 * Where the text can't be put back it leads to a point without probes. No hit may be
+	 * under way all the same.
+	 */
+	if (err)
+		points_write(0, 0);
+	for (i = 0; i < n; i++)
+		stop_finding(list[i]->point);
+	calls_sweep();
 	os_unlock();
 	return err;
 }
