@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * Hits. Interrupts are off, so that a hit stays on its hart and its rows are its own. probe_hit
- * and probe_returned are the two that speed depends on: with a probe that has no ops they call
- * nothing.
+ * and probe_returned are the two that speed depends on: with a plain probe they call nothing.
  */
 #include "calls.h"
 #include "rows.h"
@@ -25,8 +24,6 @@ static inline void begin_call(struct probe *p, struct trapframe *tf, struct prob
 	call->hits = ++task->hits;
 	task->calls = call;
 	tf_set_ra(tf, p->landing);
-	if (unlikely(p->flags & PROBE_FLAG_CPU_TIME))
-		call->cpu = os_task_ns();
 	/* Last, and first at the return: what is measured is the function. */
 	call->start = os_ticks();
 }
@@ -40,7 +37,7 @@ static inline void count_entry(struct probe *p, struct probe_row *row, const str
 		row->count++;
 }
 
-/* A hit of a probe with ops, or of one of several. */
+/* A hit of a probe that is not plain, or of one of several. */
 static void hit_one(struct probe *p, struct trapframe *tf, struct probe_task *task,
 		    unsigned long hart)
 {
@@ -67,6 +64,8 @@ static void hit_one(struct probe *p, struct trapframe *tf, struct probe_task *ta
 	}
 	if (p->kind != PROBE_ENTRY) {
 		row->started++;
+		if (p->flags & PROBE_FLAG_CPU_TIME)
+			call->cpu = os_task_ns();
 		begin_call(p, tf, task, call, at);
 		return;
 	}
@@ -145,31 +144,12 @@ static inline void exit_call(struct probe *p, struct probe_row *row, struct trap
 	u64 retval = tf_ret(tf);
 
 	row->nested += task->hits - call->hits;
-	if (unlikely(p->flags & (PROBE_FLAG_ERRORS | PROBE_FLAG_CPU_TIME))) {
-		if (p->flags & PROBE_FLAG_ERRORS && retval >= -4095ull)
-			row->errors++;
-		if (p->flags & PROBE_FLAG_CPU_TIME)
-			row->cpu += os_task_ns() - call->cpu;
-	}
+	if (p->flags & PROBE_FLAG_ERRORS && retval >= -4095ull)
+		row->errors++;
 	if (likely(p->kind == PROBE_LATENCY))
 		row_measure(row, ns);
 	else
 		row->count++;
-}
-
-/* The owner's part of a return. False: it does not count. */
-static bool exit_ops(struct probe *p, struct probe_row *row, struct trapframe *tf,
-		     struct probe_call *call, unsigned long hart, u64 ns)
-{
-	struct probe_hart *self = &probe_harts[hart];
-	bool counts;
-
-	self->busy++;
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	counts = p->ops->exit(p, row, tf, call + 1, ns);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	self->busy--;
-	return counts;
 }
 
 static bool is_landing(unsigned long ra)
@@ -189,12 +169,28 @@ static unsigned long way_back(const struct probe_call *call)
 	return ra;
 }
 
+/* The return of a call whose probe is not plain. */
+static void exit_one(struct probe *p, struct trapframe *tf, struct probe_task *task,
+		     struct probe_call *call, u64 ticks)
+{
+	struct probe_row *row = row_at(p, os_hart(), call->row);
+	u64 ns = os_ticks_to_ns(ticks - call->start);
+
+	if (p->ops && p->ops->exit && !p->ops->exit(p, row, tf, call + 1, ns)) {
+		row->started--; /* else it would seem to be under way for ever */
+		return;
+	}
+	if (p->flags & PROBE_FLAG_CPU_TIME)
+		row->cpu += os_task_ns() - call->cpu;
+	exit_call(p, row, tf, task, call, ns);
+}
+
 /* Every return that probe_returned does not do by itself. */
 static noinline void returned(struct trapframe *tf, u64 ticks)
 {
+	struct probe_hart *self = &probe_harts[os_hart()];
 	struct probe_task *task = os_task();
 	struct probe_call *call = calls_find(task, tf_sp(tf));
-	unsigned long hart = os_hart();
 	struct probe *p;
 
 	/* Nobody knows the way back: the fault at 0 tells where it was lost. */
@@ -204,15 +200,12 @@ static noinline void returned(struct trapframe *tf, u64 ticks)
 		return;
 	task->calls = call->next;
 	p = __atomic_load_n(&call->room->probe, __ATOMIC_RELAXED);
-	if (p) {
-		struct probe_row *row = row_at(p, hart, call->row);
-		u64 ns = os_ticks_to_ns(ticks - call->start);
-
-		if (!p->ops || !p->ops->exit || exit_ops(p, row, tf, call, hart, ns))
-			exit_call(p, row, tf, task, call, ns);
-		else
-			row->started--; /* else it would seem to be under way for ever */
-	}
+	self->busy++;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (p)
+		exit_one(p, tf, task, call, ticks);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	self->busy--;
 	call_give_back(call);
 }
 
@@ -228,11 +221,11 @@ void probe_returned(struct trapframe *tf)
 		return;
 	}
 	p = __atomic_load_n(&call->room->probe, __ATOMIC_RELAXED);
-	if (unlikely(!p || p->ops)) {
+	if (unlikely(!p || !p->plain)) {
 		returned(tf, ticks);
 		return;
 	}
-	/* A probe without ops asks for no pc. */
+	/* A plain probe asks for no pc. */
 	tf_set_ra(tf, call->ra);
 	task->calls = call->next;
 	exit_call(p, row_at(p, os_hart(), call->row), tf, task, call,

@@ -65,7 +65,7 @@ struct probe_point {
 	void (*hit)(struct trapframe *tf, struct probe_point *point);
 	unsigned long whole; /* a hit by jump needs the registers too that a call preserves */
 	unsigned long address;
-	struct probe *simple; /* the only probe that is armed, if it has no ops; read in a trap */
+	struct probe *simple; /* the only probe that is armed, if it is plain; read in a trap */
 	struct probe *probes; /* armed; read in a trap */
 	struct probe_point *live; /* next one of those that a trap finds */
 	struct probe_point *known; /* next one of all */

@@ -161,6 +161,7 @@ int probe_prepare(struct probe *p, struct probe_refusal *why)
 		p->active = PROBE_ACTIVE_DEFAULT;
 	p->traps = p->changes_registers || p->flags & PROBE_FLAG_NO_JUMP;
 	p->landing = (unsigned long)(p->ops && p->ops->exit ? probe_return_whole : probe_return);
+	p->plain = !p->ops && !(p->flags & PROBE_FLAG_CPU_TIME);
 	p->next = 0;
 	p->armed = false;
 	p->point = 0;
@@ -183,7 +184,7 @@ int probe_prepare(struct probe *p, struct probe_refusal *why)
 static void choose_simple(struct probe_point *point)
 {
 	struct probe *p = point->probes;
-	bool simple = p && !p->next && !p->ops &&
+	bool simple = p && !p->next && p->plain &&
 		      !(p->kind == PROBE_ENTRY && p->flags & PROBE_FLAG_VALUE && !p->value_reg);
 
 	__atomic_store_n(&point->simple, simple ? p : 0, __ATOMIC_RELEASE);

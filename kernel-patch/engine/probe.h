@@ -92,6 +92,7 @@ struct probe {
 	void *scratch; /* data of an entry, each hart's */
 	unsigned long landing; /* what return addresses are replaced by */
 	u32 stride; /* bytes of a hart's rows */
+	bool plain; /* a hit needs nothing of the owner, nor a clock that has to be called */
 	bool traps; /* a jump does not do */
 	bool armed;
 };
