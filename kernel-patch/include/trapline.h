@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only WITH Linux-syscall-note) OR BSD-2-Clause */
 /*
  * The system call probe_open, the only definition of its interface. A kernel with the patch has
- * this file as include/uapi/linux/trapline.h; the Go side (loader/patch) has a test that its
+ * this file among its uapi headers (linux/); the Go side (loader/patch) has a test that its
  * structs agree with it byte for byte.
  *
  *	int probe_open(struct probe_attr *attr, size_t size, unsigned int flags);

@@ -31,7 +31,7 @@ void trapline_task_free(struct task_struct *task);
  * Whether a probe stands at, or has displaced, an instruction in [start, end). text_mutex is
  * held.
  */
-bool trapline_text_reserved(unsigned long start, unsigned long end);
+bool trapline_text_reserved(unsigned long start, unsigned long length);
 
 /* Before every execve and execveat of the current task. */
 void trapline_exec(void);
@@ -57,7 +57,7 @@ static inline void trapline_task_free(struct task_struct *task)
 {
 }
 
-static inline bool trapline_text_reserved(unsigned long start, unsigned long end)
+static inline bool trapline_text_reserved(unsigned long start, unsigned long length)
 {
 	return false;
 }

@@ -87,7 +87,6 @@ struct opened {
 	struct list_head of_group;
 	struct list_head reserved; /* reserve.c */
 	struct llist_node released; /* descriptor.c */
-	u32 run; /* bytes of text that are displaced */
 	u64 flags;
 	u64 cookie;
 	unsigned long function;

@@ -11,12 +11,14 @@
 static LIST_HEAD(reservations);
 static DEFINE_SPINLOCK(reserve_lock);
 
-/* At most so much is displaced by any probe. */
+/*
+ * At most so many bytes are displaced by any probe. How many by this one may change while others
+ * come and go at its address.
+ */
 #define RUN_MAX 6
 
 void reserve_text(struct opened *o)
 {
-	o->run = RUN_MAX;
 	spin_lock(&reserve_lock);
 	list_add(&o->reserved, &reservations);
 	spin_unlock(&reserve_lock);
@@ -41,7 +43,7 @@ void unreserve_text(struct opened *o)
 	spin_unlock(&reserve_lock);
 }
 
-bool trapline_text_reserved(unsigned long start, unsigned long end)
+bool trapline_text_reserved(unsigned long start, unsigned long length)
 {
 	struct opened *o;
 	bool found = false;
@@ -50,7 +52,7 @@ bool trapline_text_reserved(unsigned long start, unsigned long end)
 	list_for_each_entry(o, &reservations, reserved) {
 		unsigned long address = o->probe.address;
 
-		if (start < address + READ_ONCE(o->run) && end > address) {
+		if (start < address + RUN_MAX && start + length > address) {
 			found = true;
 			break;
 		}
