@@ -9,7 +9,7 @@ import (
 )
 
 // burst is some 20 system calls of all sorts, straight after each other: what a probe that was placed this moment sees at least. It
-// checks nothing; the load does.
+// checks nothing; the load does. Nothing sleeps or yields, which would give the load a time slice.
 func burst() {
 	var pair [2]int32
 	var data [64]byte
@@ -42,9 +42,6 @@ func burst() {
 		call(unix.SYS_MUNMAP, m, size, 0, 0)
 	}
 	call(unix.SYS_GETTIMEOFDAY, at, 0, 0, 0)
-	call(unix.SYS_SCHED_YIELD, 0, 0, 0, 0)
-	pause := unix.Timespec{Nsec: 50_000}
-	call(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&pause)), 0, 0, 0)
 	path := [...]byte{'/', 'p', 'r', 'o', 'c', '/', 's', 'e', 'l', 'f', '/', 's', 't', 'a', 't', 0}
 	dir := unix.AT_FDCWD
 	if fd := call(unix.SYS_OPENAT, uintptr(dir), uintptr(unsafe.Pointer(&path[0])), unix.O_RDONLY|unix.O_CLOEXEC, 0); fd != ^uintptr(0) {

@@ -39,7 +39,7 @@ func victimRole() int {
 	random := rand.New(rand.NewPCG(seed, 1))
 	limit := unix.Rlimit{Cur: 8192, Max: 8192}
 	k, err := readFunctions(os.Getenv("TRAPLINE_FUNCTIONS"))
-	if err := errors.Join(err, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)); err != nil {
+	if err := errors.Join(err, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit), before()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -31,6 +31,7 @@ func TestSweep(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed(t), 0))
 	s := &sweep{t: t, k: text(t), note: notebook(t, "function"), placed: map[uint64]wireInfo{}, refused: map[uint64]*refusal{}}
 	startLoad(t)
+	runBefore(t)
 	s.ask()
 	if t.Failed() {
 		return
@@ -43,11 +44,13 @@ func TestSweep(t *testing.T) {
 	random.Shuffle(len(accepted), func(i, j int) { accepted[i], accepted[j] = accepted[j], accepted[i] })
 	alone, together := accepted, accepted
 	if stress(t) == 0 {
-		alone, together = accepted[:len(accepted)/shortStep], accepted[:min(batchSize, len(accepted))]
+		// Not the same ones.
+		alone, together = accepted[:len(accepted)/shortStep], accepted[max(0, len(accepted)-batchSize):]
 	}
 	s.alone(alone)
 	s.together(together)
-	s.askAgain()
+	// In the short form the others were only asked; text that changed all the same is seen by watchKernel.
+	s.askAgain(slices.Concat(alone, together))
 }
 
 // skipped are functions that TRAPLINE_FAULTS_SKIP (with commas) leaves out, to find more than one that kills the kernel.
@@ -215,11 +218,11 @@ func (s *sweep) batch(functions []probes.Symbol) (placed int, rest []probes.Symb
 	return len(group), rest
 }
 
-// askAgain opens each probe once more: the answer is the same, and so is the instruction.
-func (s *sweep) askAgain() {
+// askAgain opens probes once more: the answer is the same, and so is the instruction.
+func (s *sweep) askAgain(functions []probes.Symbol) {
 	s.note("asking again")
 	wrong := 0
-	for _, f := range s.k.functions {
+	for _, f := range functions {
 		if err := s.sameAnswer(f.Address); err != nil {
 			s.t.Errorf("%s: %v", f.Name, err)
 			if wrong++; wrong == 20 {
@@ -242,8 +245,9 @@ func (s *sweep) sameAnswer(address uint64) error {
 	if err := errors.Join(err, p.close()); err != nil {
 		return err
 	}
-	if !accepted || info.Instruction != was.Instruction || info.Method != was.Method {
-		return fmt.Errorf("instruction %#x, method %d; before it was %#x, %d", info.Instruction, info.Method, was.Instruction, was.Method)
+	// The method may differ: what a slot can hold depends on where it lies.
+	if !accepted || info.Instruction != was.Instruction {
+		return fmt.Errorf("instruction %#x; before it was %#x", info.Instruction, was.Instruction)
 	}
 	return nil
 }
