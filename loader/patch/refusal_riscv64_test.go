@@ -60,7 +60,7 @@ func TestRefused(t *testing.T) {
 		{"irqentry_nmi_enter", unix.EACCES, "noinstr", ""},
 		{"probe_hit", unix.EACCES, "belongs to the probes themselves", ""},
 		{"multi_cpu_stop", unix.EACCES, "text is changed", ""},
-		{"fentry:vfs_read", ErrNotSupported, "by backend patch", "vfs_read"},
+		{"fentry:vfs_read", ErrNotSupported, "by backend patch", "vfs_read%entry"},
 		{"tracepoint:syscalls:sys_enter_read", ErrNotSupported, "tracepoints", "syscall:read%entry"},
 		{"tracepoint:sched:sched_switch", ErrNotSupported, "tracepoints", ""},
 		{"rawtp:sched_switch", ErrNotSupported, "by backend patch", ""},

@@ -85,7 +85,7 @@ func inThreads(n int, f func() error) error {
 //	badcloses N      closes what is not open
 //	ppids N          asks for its parent
 //	serve            for each byte that it reads, 2 writes in each of 3 threads, and an answer
-//	load N PROBE     places N sessions of a probe, and answers
+//	load N PROBE     places N sessions of a probe, answers, and waits to be killed
 func work(what string, args []string) error {
 	number := func(i int) int {
 		if i >= len(args) {
@@ -178,7 +178,8 @@ func load(n int, probe string) error {
 	if _, err := unix.Write(1, []byte{'.'}); err != nil {
 		return err
 	}
-	select {}
+	_, err := unix.Read(0, make([]byte, 1)) // nothing is ever written there
+	return err
 }
 
 // server is a process at the work "serve" or "load".
