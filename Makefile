@@ -99,6 +99,7 @@ fuzz:
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
 		done; \
 	done
+	$(GO) test -count=1 -run '^TestFuzzTarget$$' -v ./kernel-patch/engine/tests -libfuzzer $(FUZZTIME)
 
 clean:
 	rm -rf bin
