@@ -62,7 +62,7 @@ static void hit_one(struct probe *p, struct trapframe *tf, struct probe_task *ta
 			call_give_back(call);
 		return;
 	}
-	if (p->kind != PROBE_ENTRY) {
+	if (call) {
 		row->started++;
 		if (p->flags & PROBE_FLAG_CPU_TIME)
 			call->cpu = os_task_ns();
