@@ -28,7 +28,7 @@ CMD      ?= bash
 KERNEL_SERIES ?= 6.12
 KERNEL_CONFIG ?= small
 
-.PHONY: all build test quick stress bench bench-riscv demo kernel guest lint vet staticcheck format cross generate fuzz clean packages
+.PHONY: all build test quick stress bench bench-riscv demo kernel kernels guest lint vet staticcheck format cross generate fuzz clean packages
 
 all: build
 
@@ -44,7 +44,7 @@ packages:
 	internal/ci/packages test
 
 # -count=1: the tests depend on the kernel and on installed programs, which go's cache of results does not see.
-test: packages
+test: packages kernels
 	$(GO) test -count=1 -timeout $(TESTTIME) ./...
 
 quick:
@@ -60,6 +60,10 @@ bench: build
 bench-riscv:
 	internal/ci/packages test
 	$(GO) run ./internal/bench/riscv -series $(KERNEL_SERIES) $(if $(WRITE),-write docs/benchmarks.md)
+
+# Those that tests boot. Built before the tests, which have other things to do with the processors and a time limit.
+kernels:
+	@for series in 6.12 6.1; do $(GO) run ./internal/vm/run -kernel riscv64-$$series -build || exit 1; done
 
 kernel:
 	internal/ci/packages test
