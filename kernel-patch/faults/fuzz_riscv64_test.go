@@ -69,7 +69,7 @@ func fuzzRole() int {
 	load, e3 := strconv.Atoi(os.Getenv("TRAPLINE_FUZZ_LOAD"))
 	f := &fuzzer{load: load, counts: map[string]int{}}
 	var e4 error
-	f.memory, e4 = unix.Mmap(-1, 0, fuzzThreads*fuzzArea, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	f.memory, e4 = fuzzMemory()
 	limit := unix.Rlimit{Cur: 8192, Max: 8192}
 	if err := errors.Join(err, e, e2, e3, e4, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)); err != nil {
 		fmt.Println(err)
@@ -109,6 +109,18 @@ func fuzzRole() int {
 
 // fuzzArea is where one thread maps, bytes.
 const fuzzArea = 1 << 20
+
+// fuzzMemory reserves an area for each thread. It is far from where the kernel puts what has no address of its own: a mapping that
+// fails leaves a hole there, which must not become the runtime's.
+func fuzzMemory() ([]byte, error) {
+	const size = fuzzThreads * fuzzArea
+	flags := unix.MAP_PRIVATE | unix.MAP_ANON | unix.MAP_FIXED_NOREPLACE
+	at, err := unix.MmapPtr(-1, 0, unsafe.Add(nil, 0x70000000), size, unix.PROT_NONE, flags)
+	if err != nil {
+		return nil, fmt.Errorf("reserve memory: %w", err)
+	}
+	return unsafe.Slice((*byte)(at), size), nil
+}
 
 // fuzzThread is one thread's part.
 type fuzzThread struct {
@@ -163,126 +175,6 @@ func (f *fuzzThread) step() {
 		f.poll()
 	default:
 		f.idle()
-	}
-}
-
-// number is one that is likely to be treated in a special way.
-func (f *fuzzThread) number() uint64 {
-	switch f.IntN(8) {
-	case 0:
-		return f.Uint64()
-	case 1:
-		return 1 << f.IntN(64)
-	case 2:
-		return 1<<f.IntN(64) - 1
-	case 3:
-		return f.functions[f.IntN(len(f.functions))] + uint64(f.IntN(16))
-	case 4:
-		return uint64(uintptr(unsafe.Pointer(&f.constants[0]))) // memory of this process
-	case 5:
-		return uint64(uintptr(unsafe.Pointer(&f.area[0]))) + fuzzArea - uint64(f.IntN(64)) // none
-	default:
-		return uint64(f.IntN(130))
-	}
-}
-
-// fd is one of the probes, or none.
-func (f *fuzzThread) fd() int {
-	if f.one(50) {
-		return int(int32(f.number()))&0x7fff | 0x4000 // not open
-	}
-	return int(f.fds[f.IntN(len(f.fds))].Load())
-}
-
-var fuzzSymbols = []string{
-	"vfs_write", "vfs_read", "do_exit", "schedule", "kfree", "no_such_symbol", "", "_stext", "jiffies", "init_task", "copy_process", "ksys_write",
-}
-
-// attr is one that is right, as a rule with things that are not.
-func (f *fuzzThread) attr() wireAttr {
-	a := wireAttr{
-		Kind: 1 + uint32(f.IntN(3)), Flags: uint64(f.IntN(flagsAll + 1)), GroupFD: -1, Cookie: f.Uint64(),
-		Address: f.functions[f.IntN(len(f.functions))],
-	}
-	a.Size = uint32(unsafe.Sizeof(a))
-	if f.one(4) {
-		a.Offset = uint64(f.IntN(64))
-	}
-	if f.one(3) {
-		a.GroupFD = int32(f.fd())
-	}
-	if f.one(4) {
-		clear(f.symbol[:])
-		copy(f.symbol[:len(f.symbol)-1], fuzzSymbols[f.IntN(len(fuzzSymbols))])
-		a.Symbol = uint64(uintptr(unsafe.Pointer(&f.symbol[0])))
-		if f.one(2) {
-			a.Address = 0
-		}
-	}
-	if f.one(3) {
-		a.Contexts, a.Active = uint32(f.IntN(contextsMax+2)), uint32(f.IntN(100))
-	}
-	if f.one(3) {
-		a.Frames, a.StackWords = uint32(f.IntN(66)), uint32(f.IntN(66))
-	}
-	if f.one(2) {
-		f.fetched(&a)
-	}
-	if f.one(3) {
-		f.mutate(unsafe.Slice((*byte)(unsafe.Pointer(&a)), unsafe.Sizeof(a)))
-	}
-	return a
-}
-
-// fetched adds values and a predicate.
-func (f *fuzzThread) fetched(a *wireAttr) {
-	a.FetchCount = uint32(f.IntN(14))
-	for i := range f.fetches {
-		f.fetches[i] = wireFetch{
-			Base: uint8(f.IntN(11)), Index: uint8(f.IntN(33)), Derefs: uint8(f.IntN(6)), User: uint8(f.IntN(16)), Format: uint8(f.IntN(5)),
-			Size: 1 << f.IntN(4), String: uint8(f.IntN(5)), AtReturn: uint8(f.IntN(2)), Value: f.number(),
-		}
-		for j := range f.fetches[i].Offset {
-			f.fetches[i].Offset[j] = int32(f.number())
-		}
-		if f.one(8) {
-			f.mutate(unsafe.Slice((*byte)(unsafe.Pointer(&f.fetches[i])), unsafe.Sizeof(f.fetches[i])))
-		}
-	}
-	a.Fetches = uint64(uintptr(unsafe.Pointer(&f.fetches[0])))
-	if f.one(2) {
-		return
-	}
-	a.TestCount, a.ReturnTestCount = uint32(f.IntN(10)), uint32(f.IntN(10))
-	for i := range f.tests {
-		// As a rule two comparisons, then what joins them: an expression that is whole is run, others are refused.
-		f.tests[i] = wireTest{Op: uint8(f.IntN(10)), Left: uint8(f.IntN(13)), Right: uint8(f.IntN(14)), Signed: uint8(f.IntN(2)), Value: f.number()}
-		if i%3 == 2 {
-			f.tests[i].Op = 10 + uint8(f.IntN(4))
-		}
-		if f.one(16) {
-			f.mutate(unsafe.Slice((*byte)(unsafe.Pointer(&f.tests[i])), unsafe.Sizeof(f.tests[i])))
-		}
-	}
-	a.Tests = uint64(uintptr(unsafe.Pointer(&f.tests[0])))
-	if f.one(2) {
-		for i := range f.constants {
-			f.constants[i] = "a*?[\x00]-z"[f.IntN(9)]
-		}
-		a.Constants = uint64(uintptr(unsafe.Pointer(&f.constants[0])))
-	}
-}
-
-// mutate changes some of a struct's bytes or words.
-func (f *fuzzThread) mutate(b []byte) {
-	for range 1 + f.IntN(3) {
-		at := f.IntN(len(b))
-		if f.one(2) {
-			b[at] ^= 1 << f.IntN(8)
-			continue
-		}
-		word := (*uint64)(unsafe.Pointer(&b[at&^7]))
-		*word = f.number()
 	}
 }
 
@@ -356,7 +248,7 @@ func (f *fuzzThread) read() {
 	n := []int{len(buffer), 488, 487, 0, 976, f.IntN(len(buffer))}[f.IntN(6)]
 	at := uintptr(unsafe.Pointer(&buffer[0]))
 	if f.one(10) {
-		at = uintptr(unsafe.Pointer(&f.area[f.IntN(fuzzArea-200)]))
+		at = uintptr(unsafe.Pointer(&f.area[f.IntN(fuzzArea-len(buffer))]))
 	}
 	fd := f.fd()
 	var errno unix.Errno
