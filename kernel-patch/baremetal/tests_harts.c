@@ -71,7 +71,7 @@ static void both_harts(void)
 	}
 }
 
-#define ROUNDS 300
+#define ROUNDS 100
 #define AT_ONCE 8
 
 /* Places and removes probes, several at one address among them. */
@@ -190,7 +190,7 @@ static void preempted(void)
 	other_run(other_until_stopped);
 	__atomic_store_n(&timer_work, switch_in_interrupt, __ATOMIC_RELEASE);
 	timer_after(1000);
-	while (__atomic_load_n(&switches, __ATOMIC_RELAXED) < 20) {
+	while (__atomic_load_n(&switches, __ATOMIC_RELAXED) < 10) {
 		place_and_remove();
 		CHECK(call_many(1), 0);
 	}
