@@ -29,6 +29,9 @@ func (s *Session) Follow(pid int) error {
 	if pid > 0 && int(int32(pid)) == pid {
 		e := control(s.group, iocFollow, pid)
 		if e == nil {
+			// A thread that was being started by one that was not followed yet is found the second time. An error then is that the
+			// process has ended.
+			_ = control(s.group, iocFollow, pid)
 			return nil
 		}
 		err, _ = errors.AsType[unix.Errno](e)

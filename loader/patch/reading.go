@@ -43,6 +43,9 @@ func (s *Session) Read(dst []Reading) []Reading {
 		}
 		for i := range list {
 			st, l := list[i].measured()
+			if !p.HasLatency() {
+				st.Hist[0] = st.Count // as other backends have it: nothing was timed
+			}
 			dst = append(dst, Reading{Probe: p, Context: list[i].Context, Stats: st, Losses: l})
 		}
 	}

@@ -5,15 +5,11 @@ package patch
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/trapline/trapline/probes"
 )
@@ -78,139 +74,6 @@ func byText(s *Session) map[string]Reading {
 		m[r.Probe.Spec.Text] = r
 	}
 	return m
-}
-
-// leaves says whether an instruction may go elsewhere than to the next one, and come back or not: branches, jumps and calls.
-func leaves(instruction uint32) bool {
-	switch {
-	case instruction&3 == 3:
-		op := instruction & 0x7f
-		return op == 0x63 || op == 0x6f || op == 0x67 // branch, jal, jalr
-	case instruction&3 == 1:
-		return instruction>>13&7 >= 5 // c.j, c.beqz, c.bnez
-	}
-	return instruction&3 == 2 && instruction>>13&7 == 4 && instruction&0x7c == 0 // c.jr, c.jalr
-}
-
-// firstSimulated is the first instruction of a function that goes elsewhere, if the kernel simulates it: each call of the
-// function comes to it. ok is false if it does not.
-func firstSimulated(t *testing.T, function probes.Symbol) (place string, ok bool) {
-	t.Helper()
-	for offset := uint64(0); offset < min(function.Size, 256); {
-		c := validCall()
-		c.noSymbol()
-		c.attr.Address, c.attr.Offset, c.attr.Flags = function.Address, offset, flagNoJump
-		fd, errno := c.open()
-		if errno != 0 {
-			return "", false
-		}
-		i, err := info(fd)
-		unix.Close(fd)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if Method(i.Method) == MethodSimulate {
-			return plus(function.Name, offset), offset > 0
-		}
-		if leaves(i.Instruction) {
-			return "", false
-		}
-		offset += 2
-		if i.Instruction&3 == 3 {
-			offset += 2
-		}
-	}
-	return "", false
-}
-
-// What the kernel simulates counts as the function does that it is in.
-func TestSimulated(t *testing.T) {
-	work := []string{"opens", "/dev/zero", "50"}
-	var hit []probes.Symbol
-	for _, glob := range []string{"*file*", "*open*", "*path*", "*name*", "do_*", "*alloc*", "*_read*"} {
-		s, err := Open(t.Context(), parse(t, glob+"%entry"), &Options{Filter: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		run(t, s, command(work...))
-		for _, r := range s.Read(nil) {
-			if r.Stats.Count >= 50 && !r.Probe.Ambiguous {
-				hit = append(hit, r.Probe.Symbol)
-			}
-		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	found := 0
-	for _, f := range hit {
-		place, ok := firstSimulated(t, f)
-		if !ok {
-			continue
-		}
-		found++
-		entry := f.Name + "%entry"
-		s := open(t, Options{}, entry, place)
-		got := trace(t, s, work...)
-		if a, b := got[entry], got[place]; a.Stats.Count != b.Stats.Count || b.Stats.Count < 50 || b.Losses != (probes.Losses{}) || b.Probe.Method != MethodSimulate {
-			t.Errorf("%s: %d hits by %v, %d calls; losses %+v", place, b.Stats.Count, b.Probe.Method, a.Stats.Count, b.Losses)
-		}
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-		if found == 3 {
-			break
-		}
-	}
-	t.Logf("%d of %d functions begin with what is simulated", found, len(hit))
-	if found == 0 {
-		t.Error("nothing that is simulated")
-	}
-}
-
-// Counts are exact, by each method, and for each kind.
-func TestCounts(t *testing.T) {
-	const n = 1000
-	for _, c := range []struct {
-		method Method
-		places []string
-	}{
-		{MethodJump, []string{"vfs_write%entry", "vfs_write%return", "vfs_write%latency", "kprobe:vfs_write", "kretprobe:vfs_write"}},
-		{MethodSlot, []string{"vfs_write%entry", "vfs_write%return", "vfs_write%latency"}},
-	} {
-		for _, place := range c.places {
-			t.Run(c.method.String()+" "+place, func(t *testing.T) {
-				text := place + " if %a2 == 7"
-				if strings.Contains(place, "ret") { // parameters may be gone there
-					text = place
-				}
-				s := open(t, Options{Only: c.method}, text)
-				got := trace(t, s, "writes", strconv.Itoa(n))[text]
-				if got.Stats.Count != n || got.Losses != (probes.Losses{}) {
-					t.Errorf("%d hits, want %d; losses %+v", got.Stats.Count, n, got.Losses)
-				}
-				if got.Probe.Method != c.method {
-					t.Errorf("method %v", got.Probe.Method)
-				}
-				if got.Probe.HasLatency() {
-					checkLatency(t, &got.Stats)
-				}
-				t.Log(got.Probe.Detail())
-			})
-		}
-	}
-}
-
-// checkLatency checks that the numbers of a latency fit together.
-func checkLatency(t *testing.T, st *probes.Stats) {
-	t.Helper()
-	var all uint64
-	for _, n := range st.Hist {
-		all += n
-	}
-	if all != st.Count || st.Min == 0 || st.Min > st.Max || st.Total < st.Count*st.Min || st.Total > st.Count*st.Max {
-		t.Errorf("%d in the histogram of %d; min %d, max %d, total %d", all, st.Count, st.Min, st.Max, st.Total)
-	}
 }
 
 // A latency is wall time; time on CPU is what a call that sleeps takes least of.
@@ -406,80 +269,6 @@ func TestActiveAndEnded(t *testing.T) {
 	}
 	if l := got["syscall:exit_group"].Losses; l != (probes.Losses{Ended: 1}) {
 		t.Errorf("exit_group: losses %+v, want one call that ended", l)
-	}
-}
-
-// A glob places what can be, and counts everywhere at once.
-func TestGlob(t *testing.T) {
-	began := time.Now()
-	s, err := Open(t.Context(), parse(t, "*_read*"), &Options{Filter: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	placed := len(s.Probes())
-	t.Logf("%d probes, %d warnings, in %v", placed, len(s.Warnings()), time.Since(began))
-	if placed < 300 || len(s.Warnings()) > placed/4 {
-		t.Errorf("%d probes and %d warnings, the first: %v", placed, len(s.Warnings()), s.Warnings()[:min(len(s.Warnings()), 3)])
-	}
-	run(t, s, command("opens", "/dev/zero", "10"))
-	hit := 0
-	for _, r := range s.Read(nil) {
-		if r.Stats.Count > 0 {
-			hit++
-		}
-	}
-	if hit < 3 {
-		t.Errorf("%d functions were hit", hit)
-	}
-	began = time.Now()
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
-	t.Logf("closed in %v", time.Since(began))
-}
-
-// A name that several functions have is all of them.
-func TestAmbiguous(t *testing.T) {
-	symbols, err := probes.LoadSymbols()
-	if err != nil {
-		t.Fatal(err)
-	}
-	tried := 0
-	for f := range symbols.All() {
-		if !f.Function() || !strings.HasSuffix(f.Name, "_show") {
-			continue
-		}
-		addresses := map[uint64]bool{}
-		for _, other := range symbols.Lookup(f.Name) {
-			addresses[other.Address] = true
-		}
-		if len(addresses) < 2 {
-			continue
-		}
-		s, err := Open(t.Context(), parse(t, f.Name), nil)
-		if err != nil {
-			t.Errorf("%s: %v", f.Name, err)
-			continue
-		}
-		for _, p := range s.Probes() {
-			if want := fmt.Sprintf("%s@%#x", f.Name, p.address()); p.Label() != want || !addresses[p.info.Address] {
-				t.Errorf("%s is called %s, and lies at %#x", want, p.Label(), p.info.Address)
-			}
-			delete(addresses, p.info.Address)
-		}
-		if len(addresses) > 0 {
-			t.Errorf("%s: not probed at %v: %v", f.Name, addresses, s.Warnings())
-		}
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-		if tried++; tried == 3 {
-			return
-		}
-	}
-	if tried == 0 {
-		t.Error("no name that several functions have")
 	}
 }
 
