@@ -66,8 +66,7 @@ func BuiltSeries() []string { return []string{"6.1", "6.12"} }
 //
 // It stays in the user's cache (trapline/guests/kernels/riscv64-SERIES/built), under a hash of everything that it was made of,
 // and is taken from there the next time. A first build takes minutes; after a change of the patch only what the change touches is
-// compiled. One kernel is built at a time, whichever process asks. What is missing on this machine is an error that names
-// the package.
+// compiled. What is missing on this machine is an error that names the package. Safe for several processes at once.
 //
 // Kernel.Boot holds Image, vmlinux, System.map, config, and in source the version of the source package.
 func BuiltKernel(ctx context.Context, config BuildConfig) (Kernel, error) {
@@ -94,13 +93,12 @@ func builtKernel(ctx context.Context, config BuildConfig) (Kernel, error) {
 	if kernel, err := readBuilt(config, built); err == nil {
 		return kernel, nil
 	}
-	// One lock for all series: two builds at once would each take twice as long.
-	base, err := cacheDir("kernels")
-	if err != nil {
+	work := filepath.Join(dir, config.name())
+	if err := os.MkdirAll(work, 0o755); err != nil {
 		return Kernel{}, err
 	}
-	config.logger().Info("a kernel has to be built; the lock may be another build's", "config", config.name(), "lock", base)
-	unlock, err := lock(ctx, filepath.Join(base, "riscv64.lock"))
+	config.logger().Info("a kernel has to be built, after another one with the same name if one is under way", "directory", work)
+	unlock, err := lock(ctx, filepath.Join(work, "lock"))
 	if err != nil {
 		return Kernel{}, err
 	}
@@ -113,7 +111,7 @@ func builtKernel(ctx context.Context, config BuildConfig) (Kernel, error) {
 	if kernel, err := readBuilt(config, built); err == nil {
 		return kernel, nil
 	}
-	if err := recipe.build(ctx, dir, built); err != nil {
+	if err := recipe.build(ctx, dir, work, built); err != nil {
 		return Kernel{}, err
 	}
 	return readBuilt(config, built)
@@ -135,13 +133,13 @@ func readBuilt(config BuildConfig, dir string) (Kernel, error) {
 	}, nil
 }
 
-// build makes the kernel in the series' directory and leaves the result at built.
-func (r *recipe) build(ctx context.Context, dir, built string) error {
+// build makes the kernel in work, below the series' directory, and leaves the result at built.
+func (r *recipe) build(ctx context.Context, series, work, built string) error {
 	began := time.Now()
-	logPath := filepath.Join(dir, r.config.name()+".log")
+	logPath := filepath.Join(work, "log")
 	log := r.config.logger()
 	log.Info("building a kernel", "series", r.config.series(), "config", r.config.name(), "log", logPath)
-	source, err := r.sourceTree(ctx, dir)
+	source, err := r.sourceTree(ctx, series, work)
 	if err != nil {
 		return err
 	}
@@ -150,7 +148,7 @@ func (r *recipe) build(ctx context.Context, dir, built string) error {
 		return err
 	}
 	defer logFile.Close()
-	m := maker{source: source, out: filepath.Join(filepath.Dir(source), buildPrefix+r.config.config()), base: dir, log: logFile}
+	m := maker{source: source, out: filepath.Join(work, buildName), base: series, log: logFile}
 	if err := os.MkdirAll(m.out, 0o755); err != nil {
 		return err
 	}

@@ -18,18 +18,16 @@ import (
 
 // Names in a series' directory:
 //
-//	source/            as Debian has it
-//	build-CONFIG/      what make writes
-//	patched/source/    hard links to source, but for what the patch changes
-//	patched/build-CONFIG/
-//	built/             the results
+//	source/           as Debian has it
+//	NAME/source/      hard links to it, but for what the patch changes
+//	NAME/build/       what make writes
+//	built/NAME-HASH/  the results
 //
-// They never change, and a source is always beside its builds: ccache finds only what is at the same place, seen from the build.
+// A source is always beside its build: ccache finds only what has the same place, seen from the build.
 const (
-	sourceName  = "source"
-	patchedName = "patched"
-	buildPrefix = "build-"
-	builtName   = "built"
+	sourceName = "source"
+	buildName  = "build"
+	builtName  = "built"
 )
 
 // peerDir has the driver that internal/bench/riscv compares the patch with.
@@ -41,18 +39,26 @@ const stampName = ".trapline-stamp"
 // leftOut is what of a kernel's source tree is large and not for this architecture.
 var leftOut = []string{"Documentation/*/*", "tools/testing", "drivers/gpu/drm/amd/include", "drivers/gpu/drm/nouveau/include"}
 
-// sourceTree returns the source that the kernel is built from, unpacked and patched. The caller has the lock.
-func (r *recipe) sourceTree(ctx context.Context, dir string) (string, error) {
-	source := filepath.Join(dir, sourceName)
-	if err := r.unpack(ctx, source); err != nil {
+// sourceTree makes the source tree of this build, below dir, and returns it. The caller has the build's lock.
+func (r *recipe) sourceTree(ctx context.Context, series, dir string) (string, error) {
+	tree := filepath.Join(dir, sourceName)
+	if stamped(tree, r.sourceStamp()) {
+		return tree, nil
+	}
+	unlock, err := lock(ctx, filepath.Join(series, "lock"))
+	if err != nil {
 		return "", err
 	}
-	if r.config.Unpatched {
-		return source, nil
+	defer unlock()
+	pristine := filepath.Join(series, sourceName)
+	if err := r.unpack(ctx, pristine); err != nil {
+		return "", err
 	}
-	patched := filepath.Join(dir, patchedName, sourceName)
-	return patched, r.patchTree(ctx, source, patched)
+	return tree, r.linkTree(ctx, pristine, tree)
 }
+
+// sourceStamp says what a build's source tree was made of.
+func (r *recipe) sourceStamp() string { return strings.TrimSpace(r.version + " " + r.patch) }
 
 // unpack unpacks the source package, if it is not there in this version.
 func (r *recipe) unpack(ctx context.Context, source string) error {
@@ -81,17 +87,10 @@ func (r *recipe) unpack(ctx context.Context, source string) error {
 	return os.Rename(fresh, source)
 }
 
-// patchTree makes the patched tree. What a new patch leaves as it was keeps its time, so that make compiles only what changed.
-func (r *recipe) patchTree(ctx context.Context, source, patched string) error {
-	want := r.version + " " + r.patch
-	if stamped(patched, want) {
-		return nil
-	}
-	fresh := patched + ".new"
+// linkTree makes a build's tree. What a new patch leaves as it was keeps its time, so that make compiles only what changed.
+func (r *recipe) linkTree(ctx context.Context, source, tree string) error {
+	fresh := tree + ".new"
 	if err := os.RemoveAll(fresh); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(fresh), 0o755); err != nil {
 		return err
 	}
 	if _, err := hostRun(ctx, "", "cp", "-al", source, fresh); err != nil {
@@ -101,28 +100,38 @@ func (r *recipe) patchTree(ctx context.Context, source, patched string) error {
 	if err := os.Remove(filepath.Join(fresh, stampName)); err != nil {
 		return err
 	}
-	began := time.Now()
-	if _, err := hostRun(ctx, r.root, filepath.Join(r.root, "kernel-patch", "linux", "apply"), fresh); err != nil {
+	if !r.config.Unpatched {
+		began := time.Now()
+		if err := r.apply(ctx, fresh); err != nil {
+			return err
+		}
+		if err := keepTimes(source, fresh, tree, began); err != nil {
+			return err
+		}
+	}
+	if err := stamp(fresh, r.sourceStamp()); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(tree); err != nil {
+		return err
+	}
+	return os.Rename(fresh, tree)
+}
+
+// apply patches a tree.
+func (r *recipe) apply(ctx context.Context, tree string) error {
+	if _, err := hostRun(ctx, r.root, filepath.Join(r.root, "kernel-patch", "linux", "apply"), tree); err != nil {
 		return fmt.Errorf("apply the patch: %w", err)
 	}
 	// What the benchmark compares with: not part of the patch, and built only by its configuration.
-	if _, err := hostRun(ctx, r.root, filepath.Join(r.root, peerDir, "apply"), fresh); err != nil {
+	if _, err := hostRun(ctx, r.root, filepath.Join(r.root, peerDir, "apply"), tree); err != nil {
 		return fmt.Errorf("add the benchmark's driver: %w", err)
 	}
 	// What is stored under a hash has to be what the hash says.
 	if now, err := hashPatch(r.root); err != nil || now != r.patch {
 		return errors.Join(errors.New("kernel-patch changed while it was applied; build once more"), err)
 	}
-	if err := keepTimes(source, fresh, patched, began); err != nil {
-		return err
-	}
-	if err := stamp(fresh, want); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(patched); err != nil {
-		return err
-	}
-	return os.Rename(fresh, patched)
+	return nil
 }
 
 // keepTimes gives the patched files in fresh the time of those in old that are equal. It fails if the patch has written through
