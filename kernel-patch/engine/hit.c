@@ -177,7 +177,8 @@ static void exit_one(struct probe *p, struct trapframe *tf, struct probe_task *t
 	u64 ns = os_ticks_to_ns(ticks - call->start);
 
 	if (p->ops && p->ops->exit && !p->ops->exit(p, row, tf, call + 1, ns)) {
-		row->started--; /* else it would seem to be under way for ever */
+		/* Else it would seem to be under way for ever; a reset meanwhile has done that. */
+		row->started -= row->started != 0;
 		return;
 	}
 	if (p->flags & PROBE_FLAG_CPU_TIME)
