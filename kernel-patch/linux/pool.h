@@ -19,6 +19,7 @@ extern const char probe_text_begin[], probe_text_end[];
 
 /* The linker's, which the kernel declares where it uses them. */
 extern struct exception_table_entry __start___ex_table[], __stop___ex_table[];
+extern char __cpuidle_text_start[], __cpuidle_text_end[];
 
 #endif
 

@@ -60,3 +60,20 @@ bool trapline_text_reserved(unsigned long start, unsigned long length)
 	spin_unlock(&reserve_lock);
 	return found;
 }
+
+#ifdef CONFIG_KPROBES
+int __arch_prepare_kprobe(struct kprobe *p);
+
+/*
+ * The kernel's own function is compiled under another name (arch/riscv/kernel/probes/Makefile): so
+ * no line of it moves. The caller holds text_mutex.
+ */
+int arch_prepare_kprobe(struct kprobe *p)
+{
+	u16 first = *(u16 *)p->addr;
+
+	if (trapline_text_reserved((unsigned long)p->addr, (first & 3) == 3 ? 4 : 2))
+		return -EBUSY;
+	return __arch_prepare_kprobe(p);
+}
+#endif

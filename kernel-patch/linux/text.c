@@ -16,7 +16,7 @@
 struct text_job {
 	const struct os_edit *edits;
 	size_t n;
-	atomic_t taken; /* by the hart that writes */
+	atomic_t arrived; /* harts */
 	atomic_t written;
 };
 
@@ -61,7 +61,11 @@ static int text_stopped(void *data)
 {
 	struct text_job *job = data;
 
-	if (atomic_inc_return(&job->taken) == 1) {
+	/*
+	 * The last one writes: until then some hart may be on its way here through what is
+	 * probed.
+	 */
+	if (atomic_inc_return(&job->arrived) == num_online_cpus()) {
 		text_write(job->edits, job->n);
 		atomic_set_release(&job->written, 1);
 	} else {

@@ -88,7 +88,7 @@ func unpack(series string) (string, error) {
 	unpacked = append(unpacked, dir)
 	unpackedLock.Unlock()
 	_, err = try(context.Background(), dir, "tar", "-xf", archive, "--strip-components=1", "--no-same-owner",
-		"--exclude=*/drivers/gpu/drm/amd", "--exclude=*/Documentation/devicetree")
+		"--exclude=*/drivers/gpu/drm/amd/include", "--exclude=*/Documentation/*/*", "--exclude=*/tools/testing")
 	return dir, err
 }
 
