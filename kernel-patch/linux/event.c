@@ -27,18 +27,30 @@
 /* So much is cleared at once, and ahead of head. */
 #define CLEAR_BYTES 4096
 
-/* Bytes that user space has not read; at most the ring's size. */
+/*
+ * Where user space reads on, of what was written up to head: not behind it, and not further back
+ * than the ring goes.
+ */
+static u64 events_tail(const struct probe_group *group, const struct probe_events *e, u64 head)
+{
+	u64 tail = READ_ONCE(group->page->tail);
+
+	if (tail > head)
+		return head;
+	return head - tail > e->size ? head - e->size : tail;
+}
+
+/* Bytes that user space has not read. */
 u64 events_unread(const struct probe_group *group)
 {
 	/* Pairs with group_make_events: what it points to is complete. */
 	const struct probe_events *e = smp_load_acquire(&group->events);
-	u64 head, tail;
+	u64 head;
 
 	if (!e)
 		return 0;
 	head = READ_ONCE(e->ring->head);
-	tail = READ_ONCE(group->page->tail);
-	return tail > head ? 0 : min(head - tail, e->size);
+	return head - events_tail(group, e, head);
 }
 
 /* Clears what user space has read, so that room up to "to" is there, or some of it. */
@@ -49,7 +61,7 @@ static void events_clear(const struct probe_group *group, struct probe_events *e
 	if (test_and_set_bit_lock(0, &e->clearing))
 		return;
 	at = e->cleared;
-	limit = READ_ONCE(e->ring->head) - events_unread(group) + e->size;
+	limit = events_tail(group, e, READ_ONCE(e->ring->head)) + e->size;
 	to = min(max(to, at + CLEAR_BYTES), round_down(limit, EVENT_ALIGN));
 	if (to > at && to - at <= e->size) {
 		for (; at < to; at += EVENT_ALIGN)

@@ -201,6 +201,7 @@ int filter_follow(struct probe_group *group, pid_t pid)
 {
 	struct task_struct *process, *task;
 	unsigned long irqs;
+	int err = -ESRCH;
 
 	process = find_get_task_by_vpid(pid);
 	if (!process)
@@ -208,13 +209,15 @@ int filter_follow(struct probe_group *group, pid_t pid)
 	rcu_read_lock();
 	spin_lock_irqsave(&filter_lock, irqs);
 	for_each_thread(process, task) {
-		if (!task->thread.trapline.gone)
-			filter_enter(task, BIT_ULL(group->filter));
+		if (task->thread.trapline.gone)
+			continue;
+		filter_enter(task, BIT_ULL(group->filter));
+		err = 0;
 	}
 	spin_unlock_irqrestore(&filter_lock, irqs);
 	rcu_read_unlock();
 	put_task_struct(process);
-	return 0;
+	return err;
 }
 
 int filter_launch(struct probe_group *group, bool on)
