@@ -95,7 +95,7 @@ func (b *patchBackend) measureCost(ctx context.Context, m patch.Method) (cost pr
 				if err != nil {
 					return nil, err
 				}
-				session, err := patch.Open(ctx, []*probes.Spec{spec}, &patch.Options{Filter: true, CPUTime: b.opts.CPUTime, Only: method})
+				session, err := patch.Open(ctx, []*probes.Spec{spec}, &patch.Options{Filter: true, CPUTime: b.opts.CPUTime, Only: method, Like: b.Session})
 				if err != nil {
 					return nil, err
 				}

@@ -27,6 +27,7 @@ type Options struct {
 	Events   *EventOptions // send single events too; nil for none. It makes a bare kernel function an entry, not a latency probe
 	Strict   bool          // a place that can't be probed fails Open, also one out of many
 	Only     Method        // for tests and calibration: place by this method alone
+	Like     *Session      // what this one has read of the kernel is not read again; may be nil
 	Log      *slog.Logger  // nil is silent
 }
 
@@ -78,6 +79,9 @@ func (s *Session) open(ctx context.Context, specs []*probes.Spec, opts *Options)
 	s.page.Store(&wirePage{}) // until there is one
 	if opts != nil {
 		s.opts = *opts
+	}
+	if like := s.opts.Like; like != nil {
+		s.kernel, s.opts.Like = like.kernel, nil
 	}
 	if s.opts.Log == nil {
 		s.opts.Log = slog.New(slog.DiscardHandler)

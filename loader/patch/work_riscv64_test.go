@@ -3,7 +3,6 @@
 package patch
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -15,8 +14,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/trapline/trapline/probes"
 )
 
 // working is set where this program is started anew to be traced: its arguments then say what it does.
@@ -85,7 +82,7 @@ func inThreads(n int, f func() error) error {
 //	badcloses N      closes what is not open
 //	ppids N          asks for its parent
 //	serve            for each byte that it reads, 2 writes in each of 3 threads, and an answer
-//	load N PROBE     places N sessions of a probe, answers, and waits to be killed
+//	load N SYMBOL    places N latency probes, each with a filter, answers, and waits to be killed
 func work(what string, args []string) error {
 	number := func(i int) int {
 		if i >= len(args) {
@@ -160,18 +157,14 @@ func serve() error {
 	}
 }
 
-func load(n int, probe string) error {
+func load(n int, symbol string) error {
 	for range n {
-		spec, err := probes.Parse(probe)
+		r := &request{attr: wireAttr{Kind: kindLatency, Flags: flagFilter, GroupFD: -1}, symbol: symbol}
+		fd, err := r.open()
 		if err != nil {
 			return err
 		}
-		s, err := Open(context.Background(), []*probes.Spec{spec}, &Options{Filter: true})
-		if err != nil {
-			return err
-		}
-		s.Enable()
-		if err := s.Follow(os.Getpid()); err != nil {
+		if err := errors.Join(control(fd, iocEnable, 0), control(fd, iocFollow, os.Getpid())); err != nil {
 			return err
 		}
 	}
