@@ -30,6 +30,10 @@ func TestSweep(t *testing.T) {
 	watchKernel(t)
 	random := rand.New(rand.NewPCG(seed(t), 0))
 	s := &sweep{t: t, k: text(t), note: notebook(t, "function"), placed: map[uint64]wireInfo{}, refused: map[uint64]*refusal{}}
+	var err error
+	if s.worker, err = newWorker(t.TempDir(), 1); err != nil {
+		t.Fatal(err)
+	}
 	startLoad(t)
 	runBefore(t)
 	s.ask()
@@ -62,6 +66,7 @@ type sweep struct {
 	t       *testing.T
 	k       *kernelText
 	note    func(string)
+	worker  *worker
 	placed  map[uint64]wireInfo // what the kernel said when it was asked first
 	refused map[uint64]*refusal
 }
@@ -94,18 +99,22 @@ func (s *sweep) ask() {
 
 // report counts the answers.
 func (s *sweep) report() {
-	methods, reasons := map[uint32]int{}, map[string]int{}
+	methods, reasons := map[uint32]int{}, map[string][]string{}
 	for _, info := range s.placed {
 		methods[info.Method]++
 	}
-	for _, why := range s.refused {
-		reasons[fmt.Sprintf("%s (%s)", why.reason, unix.ErrnoName(why.errno))]++
+	for _, f := range s.k.functions {
+		if why := s.refused[f.Address]; why != nil {
+			name := fmt.Sprintf("%s (%s)", why.reason, unix.ErrnoName(why.errno))
+			reasons[name] = append(reasons[name], f.Name)
+		}
 	}
 	n := len(s.placed)
 	s.t.Logf("%d accepted: %d by jump (%.1f %%), %d by ebreak and slot, %d by ebreak and simulation", n,
 		methods[methodJump], 100*float64(methods[methodJump])/float64(max(n, 1)), methods[methodSlot], methods[methodSimulate])
 	for _, name := range slices.Sorted(maps.Keys(reasons)) {
-		s.t.Logf("%d refused: %s", reasons[name], name)
+		some := reasons[name]
+		s.t.Logf("%d refused: %s: %s …", len(some), name, strings.Join(some[:min(5, len(some))], ", "))
 	}
 	// A kernel that refuses everything would survive, too.
 	if n < len(s.k.functions)*8/10 {
@@ -197,9 +206,8 @@ func (s *sweep) batch(functions []probes.Symbol) (placed int, rest []probes.Symb
 	began := time.Now()
 	err := group[0].control(iocEnable, wholeGroup)
 	enabled := time.Since(began)
-	for range 20 {
-		burst()
-	}
+	// All that the load does, by this process itself: it may be the only one that gets a turn.
+	err = errors.Join(err, s.worker.round())
 	hit, missed := 0, uint64(0)
 	for _, p := range group {
 		stats, e := p.stats()
