@@ -96,7 +96,8 @@ static ssize_t peer_write(struct file *file, const char __user *text, size_t n, 
 	line[n] = 0;
 	mutex_lock(&lock);
 	remove_probe();
-	if (sscanf(line, "%15s %127[a-zA-Z0-9_.]+%i", kind, symbol, &offset) < 1)
+	/* The kernel's sscanf knows no ranges of characters. */
+	if (sscanf(line, "%15s %127[^+]+%u", kind, symbol, &offset) < 1)
 		kind[0] = 0;
 	for_each_possible_cpu(cpu)
 		memset(per_cpu_ptr(&rows, cpu), 0, sizeof(struct row));
