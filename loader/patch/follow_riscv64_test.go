@@ -177,7 +177,7 @@ func TestNoLeaks(t *testing.T) {
 		{[]string{"vfs_write"}, Options{Only: Method(9)}, true},
 		{[]string{"vfs_write x=%a0"}, Options{Contexts: 1 << 20}, true},
 	}
-	for range 5 {
+	for range 3 {
 		for _, c := range sessions {
 			s, err := Open(t.Context(), parse(t, c.texts...), &c.opts)
 			if (err != nil) != c.fails {
