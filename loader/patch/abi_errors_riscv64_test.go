@@ -125,7 +125,7 @@ func TestOpenErrors(t *testing.T) {
 			{"return of an instruction", func(c *call) { c.attr.Kind = kindReturn; c.attr.Offset = in - 2 + 4 }, unix.EINVAL, 0},
 			{"entry text", named("handle_exception"), unix.EACCES, reasonEntryText},
 			{"the engine", named("probe_hit"), unix.EACCES, reasonEngine},
-			{"noinstr", named("irqentry_nmi_enter"), unix.EACCES, reasonNoinstr},
+			{"noinstr", named("ct_nmi_enter"), unix.EACCES, reasonNoinstr},
 			{"init", named("start_kernel"), unix.EACCES, reasonInitText},
 			{"patching", named("multi_cpu_stop"), unix.EACCES, reasonPatching},
 		},

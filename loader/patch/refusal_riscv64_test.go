@@ -57,7 +57,7 @@ func TestRefused(t *testing.T) {
 		{fmt.Sprintf("%#x%%latency", write+4), nil, "only the begin of a function", ""},
 		{"0x1000", nil, "in no function", ""},
 		{"handle_exception", unix.EACCES, "trap and entry path", ""},
-		{"irqentry_nmi_enter", unix.EACCES, "noinstr", ""},
+		{"ct_nmi_enter", unix.EACCES, "noinstr", ""},
 		{"probe_hit", unix.EACCES, "belongs to the probes themselves", ""},
 		{"multi_cpu_stop", unix.EACCES, "text is changed", ""},
 		{"fentry:vfs_read", ErrNotSupported, "by backend patch", "vfs_read%entry"},
