@@ -5,6 +5,7 @@
 package patch
 
 import (
+	"os"
 	"testing"
 
 	"github.com/trapline/trapline/internal/vm"
@@ -35,4 +36,17 @@ func TestGuest(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestStacks runs the tests of events on a kernel with frame pointers, which alone has call chains. It takes a kernel of its own,
+// so it is for make stress.
+func TestStacks(t *testing.T) {
+	if os.Getenv("TRAPLINE_STRESS") == "" {
+		t.Skip("only in make stress")
+	}
+	kernel, err := vm.BuiltKernel(t.Context(), vm.BuildConfig{Config: "frames"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	vm.GoTest(t.Context(), t, vm.TestRun{Guest: vm.Config{Kernel: kernel}, Run: "^Test(Features|RegistersAndStack|Events|ReturnEvents)$"})
 }
