@@ -52,6 +52,7 @@ quick:
 
 stress: packages
 	TRAPLINE_STRESS=$(STRESSTIME) $(GO) test -count=1 -timeout 12h -v -run TestGuest ./kernel-patch/faults
+	TRAPLINE_STRESS=$(STRESSTIME) $(GO) test -count=1 -timeout 1h -v -run TestStacks ./loader/patch
 
 bench: build
 	internal/ci/packages bench
