@@ -62,6 +62,7 @@ static const struct policy_name policy_names[] = {
 	{ "__cpu_suspend_enter", PROBE_REASON_NO_RETURN },
 	{ "__cpu_resume_enter", PROBE_REASON_NO_RETURN },
 	{ "hibernate_*", PROBE_REASON_NO_RETURN },
+	{ "__hibernate_cpu_resume", PROBE_REASON_NO_RETURN },
 	/* What a hit calls before it counts as one: the clock of os_task_ns. */
 	{ "sched_clock", PROBE_REASON_ENGINE },
 	{ "riscv_sched_clock", PROBE_REASON_ENGINE },

@@ -7,6 +7,7 @@
 #include <linux/spinlock.h>
 
 #include "opened.h"
+#include "pool.h"
 
 static LIST_HEAD(reservations);
 static DEFINE_SPINLOCK(reserve_lock);
@@ -43,11 +44,29 @@ void unreserve_text(struct opened *o)
 	spin_unlock(&reserve_lock);
 }
 
+/* What runs at hits, and what slots are in: a kprobe there would hit itself, or be written over. */
+static bool engine_text(unsigned long start, unsigned long end)
+{
+	unsigned int i;
+
+	if (start < (unsigned long)probe_text_end && end > (unsigned long)probe_text_begin)
+		return true;
+	for (i = 0; i < ARRAY_SIZE(probe_pools); i++) {
+		unsigned long pool = (unsigned long)probe_pools[i];
+
+		if (start < pool + POOL_BYTES && end > pool)
+			return true;
+	}
+	return false;
+}
+
 bool trapline_text_reserved(unsigned long start, unsigned long length)
 {
 	struct opened *o;
 	bool found = false;
 
+	if (engine_text(start, start + length))
+		return true;
 	spin_lock(&reserve_lock);
 	list_for_each_entry(o, &reservations, reserved) {
 		unsigned long address = o->probe.address;
