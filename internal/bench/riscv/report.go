@@ -74,8 +74,7 @@ func (r *report) text() string {
 	row := func(kind string, method int, goal string) {
 		ours := find(r.Costs, "trapline", kind, method, nil)
 		if ours == nil {
-			fmt.Fprintf(&b, "| %s | %s | – | – | – | – | %s |\n", kind, methods[method], goal)
-			return
+			return // nothing on the way is placed so: no instruction is simulated that a slot can hold
 		}
 		native, ratio := "–", "–"
 		if n := find(r.Costs, "native", kind, 0, ours); n != nil {

@@ -16,7 +16,7 @@
 #include "trapline.h"
 
 #define MANY 1000
-#define CYCLES 501
+#define CYCLES 201
 
 struct function {
 	uint64_t address;
