@@ -181,8 +181,12 @@ static void exit_one(struct probe *p, struct trapframe *tf, struct probe_task *t
 		row->started -= row->started != 0;
 		return;
 	}
-	if (p->flags & PROBE_FLAG_CPU_TIME)
-		row->cpu += os_task_ns() - call->cpu;
+	if (p->flags & PROBE_FLAG_CPU_TIME) {
+		u64 cpu = os_task_ns() - call->cpu;
+
+		/* It is read outside of what ns measures. */
+		row->cpu += cpu < ns ? cpu : ns;
+	}
 	exit_call(p, row, tf, task, call, ns);
 }
 
