@@ -182,11 +182,34 @@ func startNginx(listen string) func(*testing.T) *testprog.Target {
 			},
 		})
 		waitLog(t, log, "start worker process ", 2)
-		if err := checkNginx(t, tgt); err != nil {
-			t.Fatal(err)
+		for deadline := time.Now().Add(testprog.Patience); ; {
+			if err := checkNginx(t, tgt); err != nil {
+				t.Fatal(err)
+			}
+			// One worker can answer everything while the other one has not even its title yet.
+			if titled(tgt, "nginx: worker process") == 2 {
+				return tgt
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("two workers of nginx never began")
+			}
 		}
-		return tgt
 	}
+}
+
+// titled counts the children of a target's first process whose command line begins so.
+func titled(tgt *testprog.Target, title string) (n int) {
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", tgt.Pid))
+	if err != nil {
+		return 0
+	}
+	for _, pid := range strings.Fields(string(children)) {
+		line, err := os.ReadFile("/proc/" + pid + "/cmdline")
+		if err == nil && strings.HasPrefix(string(line), title) {
+			n++
+		}
+	}
+	return n
 }
 
 // waitLog blocks until a file has n lines with text in them.
