@@ -164,10 +164,18 @@ func loadRole() int {
 		failed = make(chan error, loadWorkers)
 	)
 	ready.Add(loadWorkers)
-	for i := range uint64(loadWorkers) {
+	// All programs are written before the first process starts: one that is forked while a program is open for writing keeps it open
+	// until its own exec, and an exec of that program then ends with ETXTBSY.
+	var workers [loadWorkers]*worker
+	for i := range workers {
+		if workers[i], err = newWorker(filepath.Join(dir, fmt.Sprint(i)), uint64(i)); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+	}
+	for _, w := range workers {
 		go func() {
-			failed <- func() error {
-				w, err := newWorker(filepath.Join(dir, fmt.Sprint(i)), i)
+			failed <- func() (err error) {
 				for n := 0; err == nil && !(stop.Load() && n > 0); n++ {
 					if err = w.round(); err == nil && n == 0 {
 						ready.Done()
