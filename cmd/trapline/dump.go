@@ -26,8 +26,11 @@ func (a *app) dump(s *settings) int {
 	}
 	defer log.Close()
 
-	bar := startProgress("dump", a.stderr, log.Logger)
-	timeline := stage.New(stage.Dump)
+	timeline, err := a.startTimeline(ctx, stage.Dump, s.tree)
+	if err != nil {
+		return a.failLogged("dump", s, log, err, "Dumping FAILED.")
+	}
+	bar := a.startProgress("dump", log.Logger)
 	h := &hooks{s: s, a: a, log: log.Logger, root: s.tree}
 	result, err := engineDump(ctx, s.tree, &checkpoint.DumpOptions{
 		ImagesDir:      s.imagesDir,
@@ -53,6 +56,7 @@ func (a *app) dump(s *settings) int {
 		Progress:       bar.update,
 	})
 	bar.finish()
+	a.endTimeline(err)
 	if err != nil {
 		return a.failLogged("dump", s, log, err, "Dumping FAILED.")
 	}

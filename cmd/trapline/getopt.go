@@ -24,8 +24,11 @@ func (d dialect) knows(o *option) bool { return o.cmds&d.cmds != 0 && !(d.asCRIU
 
 // table gives the options among which the dialect's are.
 func (d dialect) table() []option {
-	if d.cmds&cmdProbing != 0 {
+	switch {
+	case d.cmds&cmdProbing != 0:
 		return probingOptions[:]
+	case d.cmds&cmdProfile != 0:
+		return profileOptions[:]
 	}
 	return options[:]
 }

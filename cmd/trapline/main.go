@@ -45,7 +45,9 @@ type app struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	asCRIU         bool
-	prog           string // as what it was called, for messages
+	args           []string  // of the command
+	profiler       *profiler // of trapline profile; nil else
+	prog           string    // as what it was called, for messages
 }
 
 // run does what the arguments say and gives the exit status. args[0] is the program.
@@ -64,7 +66,10 @@ func (a *app) run(args []string) int {
 		a.usage(a.stderr)
 		return exitUsage
 	}
+	a.args = args
 	switch name := args[0]; name {
+	case "profile":
+		return a.profile(args[1:])
 	case "-h", "--help", "help":
 		a.usage(a.stdout)
 		return exitDone

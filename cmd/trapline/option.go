@@ -20,6 +20,7 @@ const (
 	cmdVerify
 	cmdTrace
 	cmdProbe
+	cmdProfile
 
 	cmdAny     = cmdDump | cmdPreDump | cmdRestore | cmdCheck // those that CRIU has too
 	cmdImages  = cmdShow | cmdVerify
@@ -40,6 +41,7 @@ var commandNames = []struct {
 	{cmdVerify, "verify"},
 	{cmdTrace, "trace"},
 	{cmdProbe, "probe"},
+	{cmdProfile, "profile"},
 }
 
 // String lists the names of the commands in the set.

@@ -31,8 +31,12 @@ type progress struct {
 	start       time.Time
 }
 
-// startProgress starts to watch. stderr gets the bar if it is a terminal.
-func startProgress(verb string, stderr io.Writer, log *slog.Logger) *progress {
+// startProgress starts to watch. Standard error gets the bar if it is a terminal, and no profile is shown there.
+func (a *app) startProgress(verb string, log *slog.Logger) *progress {
+	stderr := a.stderr
+	if a.profiler != nil {
+		stderr = io.Discard
+	}
 	p := &progress{verb: verb, log: log, stop: make(chan struct{}), ended: make(chan struct{}), start: time.Now()}
 	if f, ok := stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		p.w = f

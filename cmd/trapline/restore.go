@@ -33,8 +33,11 @@ func (a *app) restore(s *settings, command []string) int {
 	if err := pidfileFree(s); err != nil {
 		return a.failLogged("restore", s, log, err, "Restoring FAILED.")
 	}
-	bar := startProgress("restore", a.stderr, log.Logger)
-	timeline := stage.New(stage.Restore)
+	timeline, err := a.startTimeline(ctx, stage.Restore, 0)
+	if err != nil {
+		return a.failLogged("restore", s, log, err, "Restoring FAILED.")
+	}
+	bar := a.startProgress("restore", log.Logger)
 	h := &hooks{s: s, a: a, log: log.Logger}
 	result, err := engineRestore(ctx, &checkpoint.RestoreOptions{
 		ImagesDir:        s.imagesDir,
@@ -59,6 +62,7 @@ func (a *app) restore(s *settings, command []string) int {
 		Progress:         bar.update,
 	})
 	bar.finish()
+	a.endTimeline(err)
 	if err != nil {
 		h.undo()
 		return a.failLogged("restore", s, log, err, "Restoring FAILED.")

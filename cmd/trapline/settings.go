@@ -56,6 +56,7 @@ type settings struct {
 	stages, json bool
 
 	probing probingSettings
+	profile profileSettings
 
 	refusals []refusal // options given that are not supported yet
 }

@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/trapline/trapline/loader"
 )
 
 // tasks is what is traced: a command, processes that ran before, or everything (then it never ends by itself).
@@ -51,8 +49,11 @@ func (k *tasks) open(pids []int) error {
 	return nil
 }
 
+// A launcher starts a command that is traced.
+type launcher interface{ Launch(cmd *exec.Cmd) error }
+
 // launch starts the command. Its end is the end of the trace, whatever else is followed.
-func (k *tasks) launch(session *loader.Session, command []string) error {
+func (k *tasks) launch(session launcher, command []string) error {
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	if err := session.Launch(cmd); err != nil {

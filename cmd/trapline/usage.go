@@ -38,6 +38,7 @@ var usages = []struct {
 	{cmdVerify, "verify [-o json] DIR", "is a directory of images whole"},
 	{cmdTrace, "trace [option…] PROBE… [-- COMMAND ARG…]", "count and time what a system does: live table, histograms or events"},
 	{cmdProbe, "probe [--json] PROBE…", "whether and how places can be probed here, and if not why and what would work"},
+	{cmdProfile, "profile [option…] dump … | restore … | -- COMMAND… | diff A.json B.json", "what the time of each stage of a dump or restore went to, ours or another program's"},
 }
 
 // usage prints the commands.

@@ -33,7 +33,7 @@ type Report struct {
 	Kernel   string    `json:"kernel"` // its release
 	Arch     string    `json:"arch"`   // Go's name
 	CPUs     int       `json:"cpus"`
-	Engine   string    `json:"engine"`             // "trapline", or whose stages these are by the stage map
+	Engine   string    `json:"engine"`              // "trapline", or whose stages these are by the stage map
 	StageMap string    `json:"stage_map,omitempty"` // the file of the stage map
 
 	Total   time.Duration `json:"total_ns"`            // from the first stage's begin to the last one's end
@@ -79,8 +79,8 @@ type Stage struct {
 
 	Parts []Part `json:"parts"` // the largest Self first
 
-	N           int           `json:"n"`                          // in how many processes it ran; 1 for one of the whole tree only
-	Slowest     int           `json:"slowest_pid,omitempty"`      // the process with the largest Wall, if there are several
+	N           int           `json:"n"`                         // in how many processes it ran; 1 for one of the whole tree only
+	Slowest     int           `json:"slowest_pid,omitempty"`     // the process with the largest Wall, if there are several
 	SlowestWall time.Duration `json:"slowest_wall_ns,omitempty"` // of that process
 }
 

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/checkpoint/stage"
+	"github.com/trapline/trapline/loader/profile"
+)
+
+// A profiler is one run of trapline profile. The nil *profiler is none: its timelines are plain ones.
+type profiler struct {
+	app      *app
+	o        profileSettings
+	json     bool
+	out      *output
+	recorder *profile.Recorder
+	view     *profileView
+	failed   error // of what comes after the operation
+}
+
+// profile is trapline profile: it runs a dump, a restore or a command, and says what the time of each stage went to.
+func (a *app) profile(args []string) int {
+	own, operation, rest, err := cutOperation(args)
+	if err != nil {
+		return a.fail("profile", err)
+	}
+	s, extra, err := a.parse(dialect{cmds: cmdProfile}, own)
+	switch {
+	case err != nil:
+		return a.fail("profile", err)
+	case s.help:
+		a.commandHelp(cmdProfile)
+		return exitDone
+	case len(extra) > 0:
+		return a.fail("profile", usagef("unexpected %q", extra[0]))
+	}
+	largeHeap()
+	switch operation {
+	case "dump", "restore", "--":
+	case "diff":
+		return a.profileDiff(s, rest)
+	case "":
+		return a.fail("profile", usagef("what is to be profiled? dump …, restore …, or -- COMMAND…; or diff A.json B.json"))
+	default:
+		return a.fail("profile", usagef("%q can't be profiled: want dump …, restore …, -- COMMAND…, or diff A.json B.json", operation))
+	}
+	p := &profiler{app: a, o: s.profile, json: s.json || s.profile.output == "json"}
+	if p.o.output == "json" {
+		p.o.output = ""
+	}
+	p.json = p.json || strings.HasSuffix(p.o.output, ".json")
+	if operation == "--" {
+		return p.command(rest)
+	}
+	cmd := cmdDump
+	if operation == "restore" {
+		cmd = cmdRestore
+	}
+	a.profiler = p
+	status := a.runCommand(cmd, rest)
+	if p.failed != nil && status == exitDone {
+		return a.fail("profile", p.failed)
+	}
+	return status
+}
+
+// begin opens the recorder for an operation of our own engine, of the tree of pid if it is a dump.
+func (p *profiler) begin(ctx context.Context, op stage.Op, args []string, pid int) error {
+	out, err := openOutput(p.o.output, false)
+	if err != nil {
+		return err
+	}
+	p.out = out
+	p.recorder, err = profile.Open(ctx, &profile.Options{
+		What: string(op), Command: args, Op: op, Probes: p.o.probes, Backend: p.o.backend,
+	})
+	if err != nil {
+		return err
+	}
+	if err := p.follow(pid); err != nil {
+		return errors.Join(err, p.recorder.Close())
+	}
+	p.recorder.Enable()
+	p.view = startProfileView(p.recorder, p.app.stderr, string(op))
+	return nil
+}
+
+// follow has this process profiled, and the tree that is dumped.
+func (p *profiler) follow(pid int) error {
+	if err := p.recorder.Follow(os.Getpid(), false); err != nil {
+		return err
+	}
+	if pid == 0 {
+		return nil
+	}
+	for _, pid := range tree(pid) {
+		if err := p.recorder.Follow(pid, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tree is a process and all below it, as far as they can be read: the engine says itself what it can't dump.
+func tree(pid int) []int {
+	pids := []int{pid}
+	for i := 0; i < len(pids); i++ {
+		lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pids[i]))
+		for _, list := range lists {
+			text, _ := os.ReadFile(list)
+			for _, word := range strings.Fields(string(text)) {
+				if child, err := parseNumber(word, 1, 1<<22); err == nil {
+					pids = append(pids, child)
+				}
+			}
+		}
+	}
+	return pids
+}
+
+// startTimeline starts an operation's timeline; with a profile its stages are profiled from here on.
+func (a *app) startTimeline(ctx context.Context, op stage.Op, pid int) (*stage.Timeline, error) {
+	if a.profiler == nil {
+		return stage.New(op), nil
+	}
+	if err := a.profiler.begin(ctx, op, a.args, pid); err != nil {
+		return nil, err
+	}
+	return a.profiler.recorder.Timeline(), nil
+}
+
+// endTimeline ends what startTimeline began, and shows the profile of an operation that came to its end. What fails here does not
+// undo the operation.
+func (a *app) endTimeline(failed error) {
+	p := a.profiler
+	if p == nil || p.recorder == nil {
+		return
+	}
+	p.view.finish()
+	if failed != nil {
+		p.failed = p.recorder.Close()
+		return
+	}
+	report, err := p.recorder.Stop()
+	if err == nil {
+		err = p.show(report)
+	}
+	p.failed = err
+}
+
+// show writes the report in all forms that were asked for.
+func (p *profiler) show(r *profile.Report) error {
+	write := func(name string, f func(io.Writer) error) error {
+		if name == "" {
+			return nil
+		}
+		file, err := os.Create(name)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f(file), file.Close()); err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
+		}
+		return nil
+	}
+	err := errors.Join(write(p.o.html, r.WriteHTML), write(p.o.trace, r.WriteTrace), write(p.o.pprof, r.WritePprof))
+	if p.json {
+		return errors.Join(err, r.WriteJSON(p.out.file), p.out.close())
+	}
+	return errors.Join(err, r.WriteTable(p.out.file, profile.TableOptions{All: p.o.all, Processes: p.o.processes}), p.out.close())
+}
+
+// command profiles another program by its stage map, and passes its exit status on.
+func (p *profiler) command(command []string) int {
+	if len(command) == 0 {
+		return p.app.fail("profile", usagef("a command is missing behind --"))
+	}
+	status, err := p.runCommand(command)
+	if err != nil {
+		return p.app.fail("profile", err)
+	}
+	return status
+}
+
+func (p *profiler) runCommand(command []string) (status int, err error) {
+	m, err := p.stageMap(command)
+	if err != nil {
+		return 0, err
+	}
+	if p.out, err = openOutput(p.o.output, !p.json || p.o.output != ""); err != nil {
+		return 0, err
+	}
+	ctx, stop := untilSignal()
+	what := strings.TrimSpace(filepath.Base(command[0]) + " " + m.Section)
+	p.recorder, err = profile.Open(ctx, &profile.Options{
+		What: what, Command: command, Map: m, Probes: p.o.probes, Backend: p.o.backend,
+	})
+	stop()
+	if err != nil {
+		return 0, err
+	}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, endSignals...)
+	defer signal.Stop(signals)
+	p.recorder.Enable()
+	k := &tasks{}
+	if err := k.launch(p.recorder, command); err != nil {
+		return 0, errors.Join(err, p.recorder.Close())
+	}
+	p.view = startProfileView(p.recorder, p.app.stderr, what)
+	for running := true; running; {
+		select {
+		case <-k.ended:
+			running = false
+		case sig := <-signals:
+			_, err = k.signal(sig)
+		}
+	}
+	p.view.finish()
+	k.wait()
+	report, stopErr := p.recorder.Stop()
+	if err = errors.Join(err, stopErr); err != nil {
+		return k.status, err
+	}
+	return k.status, p.show(report)
+}
+
+// stageMap finds the map of a command: the one that was given, or our own of CRIU.
+func (p *profiler) stageMap(command []string) (*profile.Map, error) {
+	binary, err := p.program(command[0])
+	if err != nil {
+		return nil, err
+	}
+	if p.o.stages == "" {
+		if filepath.Base(command[0]) != "criu" && filepath.Base(binary) != "criu" {
+			return nil, usagef("%s has no stage map: --stages FILE names one (docs/profile.md says how to write it)", command[0])
+		}
+		return profile.CRIUMap(binary, command[1:])
+	}
+	file, err := os.Open(p.o.stages)
+	if err != nil {
+		return nil, fmt.Errorf("--stages: %w", err)
+	}
+	defer file.Close()
+	return profile.ReadMap(p.o.stages, io.LimitReader(file, maxConfig), binary, command[1:])
+}
+
+// elfMagic begins every program that has symbols.
+const elfMagic = "\x7fELF"
+
+// program is the file whose functions are the stages.
+func (p *profiler) program(name string) (string, error) {
+	asked := p.o.binary
+	if asked == "" {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			return "", err
+		}
+		asked = path
+	}
+	path, err := filepath.EvalSymlinks(asked)
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("the program of the stage map: %w", err)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("the program of the stage map: %w", err)
+	}
+	defer file.Close()
+	magic := make([]byte, len(elfMagic))
+	if _, err := io.ReadFull(file, magic); err != nil || string(magic) != elfMagic {
+		return "", usagef("%s is no ELF program but perhaps a script that starts one: --binary FILE names the program whose functions the stages are", path)
+	}
+	if strings.ContainsAny(path, ": ") {
+		return "", fmt.Errorf("%s: a probe can't name a file with a colon or a blank in its path: %w", path, unix.EINVAL)
+	}
+	return path, nil
+}
+
+// profileDiff is trapline profile diff: it compares reports that were written as JSON.
+func (a *app) profileDiff(s *settings, words []string) int {
+	if len(words) < 2 {
+		return a.fail("profile diff", usagef("want two reports: A.json B.json; or several of each side: A1.json A2.json … -- B1.json B2.json …"))
+	}
+	return a.fail("profile diff", errors.New("not yet"))
+}

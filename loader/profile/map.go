@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package profile
+
+import (
+	"bufio"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/trapline/trapline/checkpoint/stage"
+	"github.com/trapline/trapline/probes"
+)
+
+//go:embed criu.stages
+var criuStages string
+
+// maxMapStages is how many a map may name; those of our engine are fewer.
+const maxMapStages = 48
+
+// A Map says by which functions of a program its stages are known. It is read from text:
+//
+//	# a comment
+//	engine CRIU
+//	[dump]
+//	pages   parasite_dump_pages_seized
+//	threads parasite_dump_thread_seized dump_thread
+//
+// A line is a stage and the functions that are it: the stage runs while one of them does. A stage inside another one stops that one's
+// time. A function that never returns lasts until its process ends. syscall:NAME is a system call of a task that is in none of the
+// functions. Several lines of one stage are one. The section is that whose name comes first among the command's arguments; what stands
+// before the first section holds for every command.
+type Map struct {
+	Name   string // the file's
+	Engine string // whose stages they are
+	Binary string // the program's file, whose symbols the functions are
+	// Section is the one that was chosen; "" if there is none.
+	Section string
+
+	lines []mapLine
+}
+
+// mapLine is a stage and one function of the program, or one system call.
+type mapLine struct{ section, stage, function string }
+
+// call is the name of the system call; "" if it is a function.
+func (l mapLine) call() string {
+	name, ok := strings.CutPrefix(l.function, "syscall:")
+	if !ok {
+		return ""
+	}
+	return name
+}
+
+// ReadMap reads a map for a command, of which args are the arguments, and binary is the file. Errors name the line.
+func ReadMap(name string, text io.Reader, binary string, args []string) (*Map, error) {
+	m := &Map{Name: name, Engine: binary[strings.LastIndexByte(binary, '/')+1:], Binary: binary}
+	section, sections := "", []string{}
+	scanner := bufio.NewScanner(text)
+	for n := 1; scanner.Scan(); n++ {
+		line, _, _ := strings.Cut(scanner.Text(), "#")
+		fields := strings.Fields(line)
+		var err error
+		switch {
+		case len(fields) == 0:
+		case strings.HasPrefix(fields[0], "["):
+			title := strings.TrimSpace(line)
+			section = strings.Trim(title, "[]")
+			if title != "["+section+"]" || section == "" {
+				err = fmt.Errorf("want a section as [dump], not %q", title)
+			}
+			sections = append(sections, section)
+		case len(fields) == 1:
+			err = fmt.Errorf("stage %s has no function: want STAGE FUNCTION…", fields[0])
+		case fields[0] == "engine" && section == "":
+			m.Engine = strings.Join(fields[1:], " ")
+		default:
+			err = m.add(section, fields[0], fields[1:])
+		}
+		if err != nil {
+			return nil, fmt.Errorf("stage map %s: line %d: %w", name, n, err)
+		}
+	}
+	if err := scanner.Err(); err != nil {
+		return nil, fmt.Errorf("stage map %s: %w", name, err)
+	}
+	return m, m.choose(sections, args)
+}
+
+// add takes the functions of one line.
+func (m *Map) add(section, stage string, functions []string) error {
+	for _, function := range functions {
+		l := mapLine{section, stage, function}
+		if strings.ContainsAny(strings.TrimPrefix(function, "syscall:"), ":%*?[") {
+			return fmt.Errorf("%q is no function's name", function)
+		}
+		if slices.ContainsFunc(m.lines, func(o mapLine) bool { return o.function == function && (o.section == section || o.section == "") }) {
+			return fmt.Errorf("function %s stands here for the second time", function)
+		}
+		m.lines = append(m.lines, l)
+	}
+	return nil
+}
+
+// choose leaves the lines that are for a command with these arguments.
+func (m *Map) choose(sections, args []string) error {
+	chosen := ""
+	if i := slices.IndexFunc(args, func(arg string) bool { return slices.Contains(sections, arg) }); i >= 0 {
+		chosen = args[i]
+	}
+	m.Section = chosen
+	m.lines = slices.DeleteFunc(m.lines, func(l mapLine) bool { return l.section != "" && l.section != chosen })
+	switch {
+	case len(m.lines) == 0 && len(sections) > 0:
+		return fmt.Errorf("stage map %s: nothing in it is for this command: it has the sections %s, and none of these is among the arguments",
+			m.Name, strings.Join(sections, ", "))
+	case len(m.lines) == 0:
+		return fmt.Errorf("stage map %s: it has no stages: want lines STAGE FUNCTION…", m.Name)
+	case len(m.stages()) > maxMapStages:
+		return fmt.Errorf("stage map %s: %d stages; at most %d can be told apart", m.Name, len(m.stages()), maxMapStages)
+	}
+	return nil
+}
+
+// CRIUMap is the map of an unmodified CRIU, of any version since 3.17.
+func CRIUMap(binary string, args []string) (*Map, error) {
+	return ReadMap("criu.stages", strings.NewReader(criuStages), binary, args)
+}
+
+// stages are those of the map: in the design's order where they have its names, then as the map has them.
+func (m *Map) stages() []StageInfo {
+	var list []StageInfo
+	for _, l := range m.lines {
+		i := slices.IndexFunc(list, func(s StageInfo) bool { return s.Name == l.stage })
+		if i < 0 {
+			list = append(list, StageInfo{Name: l.stage, Peer: l.function})
+			continue
+		}
+		list[i].Peer += ", " + l.function
+	}
+	for i := range list {
+		for _, op := range []stage.Op{stage.Dump, stage.Restore} {
+			for _, info := range stage.Of(op) {
+				if string(info.Name) == list[i].Name && list[i].What == "" {
+					list[i].What = info.What
+				}
+			}
+		}
+	}
+	return list
+}
+
+// functions are the lines that are functions of the program.
+func (m *Map) functions() []mapLine {
+	return slices.DeleteFunc(slices.Clone(m.lines), func(l mapLine) bool { return l.call() != "" })
+}
+
+// calls are the stages of system calls, by the label of their probe.
+func (m *Map) calls() map[string]int {
+	list, of := m.stages(), map[string]int{}
+	for _, l := range m.lines {
+		if l.call() != "" {
+			of[l.function] = slices.IndexFunc(list, func(s StageInfo) bool { return s.Name == l.stage })
+		}
+	}
+	return of
+}
+
+// specs are two probes for each function of the program: its entry and its return.
+func (m *Map) specs() ([]*probes.Spec, error) {
+	var specs []*probes.Spec
+	for _, l := range m.functions() {
+		for _, provider := range []string{"uprobe", "uretprobe"} {
+			spec, err := probes.Parse(provider + ":" + m.Binary + ":" + l.function)
+			if err != nil {
+				return nil, fmt.Errorf("stage map %s: stage %s: %w", m.Name, l.stage, err)
+			}
+			specs = append(specs, spec)
+		}
+	}
+	return specs, nil
+}
+
+// missing says which functions the program does not have, and fails if it has none of them.
+func (m *Map) missing(specs []*probes.Spec, placed map[*probes.Spec]bool) ([]string, error) {
+	functions := m.functions()
+	var lost, gone []string
+	for i, l := range functions {
+		if !placed[specs[2*i]] {
+			lost = append(lost, l.function)
+		}
+	}
+	if len(lost) == len(functions) && len(lost) > 0 {
+		return nil, fmt.Errorf("stage map %s: %s has none of the functions (%s): %w", m.Name, m.Binary, strings.Join(lost, " "), errNoStage)
+	}
+	for _, s := range m.stages() {
+		if !slices.ContainsFunc(m.lines, func(l mapLine) bool { return l.stage == s.Name && !slices.Contains(lost, l.function) }) {
+			gone = append(gone, s.Name)
+		}
+	}
+	var warnings []string
+	if len(lost) > 0 {
+		warnings = append(warnings, fmt.Sprintf("%s does not have these functions of the stage map: %s", m.Binary, strings.Join(lost, " ")))
+	}
+	if len(gone) > 0 {
+		warnings = append(warnings, "so these stages are not told apart from what is around them: "+strings.Join(gone, " "))
+	}
+	return warnings, nil
+}
+
+// errNoStage says that a program can't be profiled by a map.
+var errNoStage = errors.New("is it another program, or stripped of its symbols?")
+
+// stageOf is the stage of each function of the program, as an index into stages.
+func (m *Map) stageOf() []int {
+	list, of := m.stages(), []int(nil)
+	for _, l := range m.functions() {
+		of = append(of, slices.IndexFunc(list, func(s StageInfo) bool { return s.Name == l.stage }))
+	}
+	return of
+}
