@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -211,6 +212,13 @@ func (p *profiler) runCommand(command []string) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	for _, pid := range slices.Concat(p.o.pids, dumped(m, command)) {
+		for _, pid := range tree(pid) {
+			if err := p.recorder.Follow(pid, true); err != nil {
+				return 0, errors.Join(err, p.recorder.Close())
+			}
+		}
+	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, endSignals...)
 	defer signal.Stop(signals)
@@ -235,6 +243,19 @@ func (p *profiler) runCommand(command []string) (status int, err error) {
 		return k.status, err
 	}
 	return k.status, p.show(report)
+}
+
+// dumped is the process that criu dump dumps: its parasite's work is part of the dump.
+func dumped(m *profile.Map, command []string) []int {
+	if m.Section != "dump" {
+		return nil
+	}
+	s := newSettings()
+	// Options that we do not know end it: then -p can say it.
+	if _, err := (dialect{cmds: cmdAny, asCRIU: true}).parse(command[1:], s); err != nil && s.tree == 0 || s.tree == 0 {
+		return nil
+	}
+	return []int{s.tree}
 }
 
 // stageMap finds the map of a command: the one that was given, or our own of CRIU.

@@ -10,17 +10,17 @@ import (
 
 // profileSettings is what the command line says of a profile.
 type profileSettings struct {
-	probes      []string
-	stages      string // file of a stage map
-	binary      string // the program that a stage map is of
-	html        string
-	trace       string
-	pprof       string
-	output      string // a file's name, or "json"
-	all         bool
-	processes   bool
-	backend     string
-	noCalibrate bool
+	probes    []string
+	stages    string // file of a stage map
+	binary    string // the program that a stage map is of
+	html      string
+	trace     string
+	pprof     string
+	output    string // a file's name, or "json"
+	all       bool
+	processes bool
+	backend   string
+	pids      []int
 }
 
 // profileOptions is every option of profile, before its command. docs/cli.md is made from it.
@@ -36,6 +36,10 @@ var profileOptions = [...]option{
 	{
 		name: "binary", kind: value, arg: "FILE", cmds: cmdProfile, set: profileText(func(p *profileSettings) *string { return &p.binary }),
 		note: "the program that the stage map's functions are in, if COMMAND is a script that starts it",
+	},
+	{
+		name: "pid", short: "p", kind: value, arg: "PID,…", cmds: cmdProfile, set: setProfilePIDs,
+		note: "of COMMAND: also what these processes and those below them do; of criu dump the dumped tree is taken by itself",
 	},
 	{
 		name: "html", kind: value, arg: "FILE", cmds: cmdProfile, set: profileText(func(p *profileSettings) *string { return &p.html }),
@@ -125,4 +129,10 @@ func cutOperation(args []string) (own []string, operation string, rest []string,
 		}
 	}
 	return args, "", nil, nil
+}
+
+func setProfilePIDs(s *settings, v string) error {
+	pids, err := parsePIDs(s.profile.pids, v)
+	s.profile.pids = pids
+	return err
 }

@@ -149,17 +149,23 @@ func probingText(field func(*probingSettings) *string) setter {
 	return text(func(s *settings) *string { return field(&s.probing) })
 }
 
-func setPids(s *settings, v string) error {
+func setPids(s *settings, v string) (err error) {
+	s.probing.pids, err = parsePIDs(s.probing.pids, v)
+	return err
+}
+
+// parsePIDs adds the numbers to pids.
+func parsePIDs(pids []int, v string) ([]int, error) {
 	for word := range strings.SplitSeq(v, ",") {
 		pid, err := parseNumber(word, 1, math.MaxInt32)
 		if err != nil {
-			return err
+			return pids, err
 		}
-		if !slices.Contains(s.probing.pids, pid) {
-			s.probing.pids = append(s.probing.pids, pid)
+		if !slices.Contains(pids, pid) {
+			pids = append(pids, pid)
 		}
 	}
-	return nil
+	return pids, nil
 }
 
 // maxTime bounds what can be waited for, so that no sum of times overflows.

@@ -168,18 +168,18 @@ func (r *Recorder) callSpans(functions []span) []span {
 	return spans
 }
 
-// within leaves the calls that matter: those that touch a stage, and of the processes that are dumped those that the engine made them
-// do while they were frozen.
+// within leaves the calls that matter: those that touch a stage, and of the processes that are worked on those that they were made to do:
+// while they were frozen, or where that is not known, from the first stage on.
 func (r *Recorder) within(spans []span) []call {
 	_, from, to := outside(spans)
-	thawed := r.thawed
+	froze, thawed := r.froze, r.thawed
+	if froze == 0 {
+		froze = from
+	}
 	if thawed == 0 {
 		thawed = to
 	}
 	return slices.DeleteFunc(r.calls, func(c call) bool {
-		if r.targets[int(c.pid)] && (r.froze == 0 || c.start < r.froze || c.start > thawed) {
-			return true
-		}
-		return c.end < from || c.start > to
+		return c.end < from || c.start > to || r.targets[int(c.pid)] && (c.start < froze || c.start > thawed)
 	})
 }

@@ -31,7 +31,8 @@ const maxMapStages = 48
 //
 // A line is a stage and the functions that are it: the stage runs while one of them does. A stage inside another one stops that one's
 // time. A function that never returns lasts until its process ends. syscall:NAME is a system call of a task that is in none of the
-// functions. Several lines of one stage are one. The section is that whose name comes first among the command's arguments; what stands
+// functions. Several lines of one stage are one. Before the first section, engine names whose stages these are, and waits names system
+// calls and kernel functions in which this program only waits for another process. The section is that whose name comes first among the command's arguments; what stands
 // before the first section holds for every command.
 type Map struct {
 	Name   string // the file's
@@ -41,6 +42,7 @@ type Map struct {
 	Section string
 
 	lines []mapLine
+	waits []string // labels of probes whose calls only wait for others in this program
 }
 
 // mapLine is a stage and one function of the program, or one system call.
@@ -77,6 +79,8 @@ func ReadMap(name string, text io.Reader, binary string, args []string) (*Map, e
 			err = fmt.Errorf("stage %s has no function: want STAGE FUNCTION…", fields[0])
 		case fields[0] == "engine" && section == "":
 			m.Engine = strings.Join(fields[1:], " ")
+		case fields[0] == "waits" && section == "":
+			m.waits = append(m.waits, fields[1:]...)
 		default:
 			err = m.add(section, fields[0], fields[1:])
 		}

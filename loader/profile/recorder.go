@@ -209,8 +209,8 @@ func (r *Recorder) Own() {
 	r.own[uint32(unix.Gettid())] = true
 }
 
-// Follow profiles a process that runs already, and what it starts from now on. target says that it is what is dumped: its own calls,
-// from before it was frozen or after it ran again, then explain nothing.
+// Follow profiles a process that runs already, and what it starts from now on. target says that it is what is worked on: what it
+// does by itself, before it was frozen or after it ran again, then explains nothing.
 func (r *Recorder) Follow(pid int, target bool) error {
 	if err := r.session.Follow(pid); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("profile: %w", err)

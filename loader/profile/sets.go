@@ -96,6 +96,7 @@ func words(s string) map[string]bool {
 type set struct {
 	specs     []*probes.Spec
 	asked     []*probes.Spec // of them, those of an expression: they must be placed
+	more      []string       // also waits
 	ownEngine bool           // idle threads are left out: the engine's own profile
 }
 
@@ -148,7 +149,11 @@ func choose(names []string, m *Map) (*set, error) {
 			}
 		}
 	}
-	if m == nil || seen["syscall:*%latency"] {
+	if m == nil {
+		return s, nil
+	}
+	s.more = m.waits
+	if seen["syscall:*%latency"] {
 		return s, nil
 	}
 	for call := range m.calls() {
@@ -185,7 +190,9 @@ func bare(label string) string {
 }
 
 // waits says whether the calls of a probe only wait.
-func (s *set) waits(label string) bool { return waits[bare(label)] }
+func (s *set) waits(label string) bool {
+	return waits[bare(label)] || slices.Contains(s.more, bare(label))
+}
 
 // left says that a probe of a set is not shown.
 func (s *set) left(label string) bool {

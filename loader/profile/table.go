@@ -19,6 +19,9 @@ type TableOptions struct {
 	Processes bool // below, the stages of each process
 }
 
+// uretprobeCall is how a function that has a uretprobe returns, on kernels since 6.11: the cost of a stage map.
+const uretprobeCall = "syscall:uretprobe"
+
 // smallShare is the part of a stage below which parts are put together in one row.
 const smallShare = 0.01
 
@@ -109,8 +112,11 @@ func (r *Report) parts(s *Stage, o TableOptions) [][]string {
 			continue
 		}
 		note := ""
-		if p.Probe < len(r.Probes) && r.Probes[p.Probe].Wait {
+		switch {
+		case p.Probe < len(r.Probes) && r.Probes[p.Probe].Wait:
 			note = "waits"
+		case bare(p.Label) == uretprobeCall:
+			note = "the profiler's own"
 		}
 		row := []string{"", columns.Printable(p.Label), ns(p.Self), percent(p.Share), count(p.Calls), "", "", "", "", nonzero(p.Errors), note}
 		if p.Calls > 0 {
