@@ -172,8 +172,7 @@ func (t *target) tidyVDSO() error {
 			return fmt.Errorf("thread %d is still leaving the remote calls of an engine that was killed; try again", th.tid)
 		}
 	}
-	clear(t.vdso[at:])
-	return nil
+	return inject.Tidy(t.vdso, at)
 }
 
 // openFiles starts the collection of descriptors.

@@ -79,7 +79,10 @@ const fpuSize = 64 << 10
 
 // askThread asks ptrace.
 func (d *dumper) askThread(t *target, th *targetThread) error {
-	var err error
+	err := th.tracee.Settle(d.deadline)
+	if err != nil {
+		return err
+	}
 	if th.regs, err = th.tracee.Regs(); err != nil {
 		return err
 	}

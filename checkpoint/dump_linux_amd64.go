@@ -87,3 +87,19 @@ func archQuestions(a *answers) []question {
 		take: func(_ uint64, m []byte) { a.xcomp = binary.NativeEndian.Uint64(m) & dynamicXComp },
 	}}
 }
+
+// sigActionSize is that of struct sigaction: handler, flags, restorer, mask.
+const sigActionSize = 32
+
+func parseSigAction(m []byte) sigAction {
+	le := binary.NativeEndian
+	return sigAction{handler: le.Uint64(m[0:]), flags: le.Uint64(m[8:]), restorer: le.Uint64(m[16:]), mask: le.Uint64(m[24:])}
+}
+
+func (a sigAction) bytes() []byte {
+	b := make([]byte, 0, sigActionSize)
+	for _, v := range []uint64{a.handler, a.flags, a.restorer, a.mask} {
+		b = binary.NativeEndian.AppendUint64(b, v)
+	}
+	return b
+}

@@ -33,12 +33,11 @@ type answers struct {
 	xcomp          uint64 // ARCH_GET_XCOMP_PERM: dynamic components only
 }
 
-// sigAction is the kernel's struct sigaction.
+// sigAction is what the kernel's struct sigaction holds; its layout differs (parseSigAction, sigAction.bytes).
 type sigAction struct{ handler, flags, restorer, mask uint64 }
 
 const (
 	numSignals     = 64
-	sigActionSize  = 32
 	itimervalSize  = 32
 	itimerspecSize = 32
 	altStackSize   = 24
@@ -300,9 +299,4 @@ func (in *inquiry) take() error {
 		q.take(v, m)
 	}
 	return nil
-}
-
-func parseSigAction(m []byte) sigAction {
-	le := binary.NativeEndian
-	return sigAction{handler: le.Uint64(m[0:]), flags: le.Uint64(m[8:]), restorer: le.Uint64(m[16:]), mask: le.Uint64(m[24:])}
 }

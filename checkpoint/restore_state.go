@@ -393,12 +393,8 @@ func (r *restorer) signalActions(t *task, c *calls) error {
 		if a.GetSigaction() == 0 && a.GetFlags() == 0 && a.GetMask() == 0 {
 			continue
 		}
-		var k [32]byte
-		binary.LittleEndian.PutUint64(k[0:], a.GetSigaction())
-		binary.LittleEndian.PutUint64(k[8:], a.GetFlags())
-		binary.LittleEndian.PutUint64(k[16:], a.GetRestorer())
-		binary.LittleEndian.PutUint64(k[24:], a.GetMask())
-		c.doAt("setting the action of the signal", uint64(sig), unix.SYS_RT_SIGACTION, uint64(sig), c.Data(k[:]), 0, 8)
+		k := sigAction{handler: a.GetSigaction(), flags: a.GetFlags(), restorer: a.GetRestorer(), mask: a.GetMask()}
+		c.doAt("setting the action of the signal", uint64(sig), unix.SYS_RT_SIGACTION, uint64(sig), c.Data(k.bytes()), 0, 8)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ package inject
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -20,7 +21,11 @@ const (
 	sysRestartSyscall = unix.SYS_RESTART_SYSCALL
 )
 
-const syscallInsn = "\x0f\x05"
+// syscallInsn is syscall; instructions lie at multiples of insnAlign.
+const (
+	syscallInsn = "\x0f\x05"
+	insnAlign   = 1
+)
 
 // The nursery's ELF machine, and its code: pause() for ever.
 const (
@@ -114,7 +119,7 @@ func Resumable(r Regs, sameTask bool) Regs {
 const contextSize = 168
 
 // putContext lays out the way back as the blob reads it (blob_amd64.S, NAME_ctx).
-func putContext(b []byte, r *Regs, mask uint64, noSyscalls bool, area, size uint64) {
+func putContext(_ *Tracee, b []byte, r *Regs, mask uint64, noSyscalls bool, area, size uint64) error {
 	for i, v := range [...]uint64{
 		mask, r.Rax, r.Rbx, r.Rcx, r.Rdx, r.Rsi, r.Rdi, r.Rbp,
 		r.R8, r.R9, r.R10, r.R11, r.R12, r.R13, r.R14, r.R15, r.Rip,
@@ -136,6 +141,7 @@ func putContext(b []byte, r *Regs, mask uint64, noSyscalls bool, area, size uint
 		binary.LittleEndian.PutUint64(b[152:], area)
 		binary.LittleEndian.PutUint64(b[160:], size)
 	}
+	return nil
 }
 
 // supported says whether this architecture has a blob.
@@ -145,3 +151,18 @@ func supported(r *Regs) error {
 	}
 	return nil
 }
+
+// unused is where in a vDSO the zeros begin that fill its last page.
+func unused(vdso []byte) int {
+	n := len(vdso)
+	for n > 0 && vdso[n-1] == 0 {
+		n--
+	}
+	return n
+}
+
+// Settle is for architectures whose registers do not tell all of an interrupted system call.
+func (*Tracee) Settle(time.Time) error { return nil }
+
+// rejoin likewise: with the registers goes the kernel's knowledge of the call, orig_rax.
+func (*Session) rejoin(*Tracee, *Regs, uint64) error { return nil }

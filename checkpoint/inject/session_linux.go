@@ -15,6 +15,9 @@ import (
 
 const pageSize = 4096
 
+// callTime is how long a single remote call may take.
+const callTime = 10 * time.Second
+
 // allSignals blocks what can be blocked.
 const allSignals = ^uint64(0)
 
@@ -66,6 +69,8 @@ type Session struct {
 	unwind   []unwindEntry
 	deadline time.Time
 	entry    Addr // where the next batch begins, if not at the blob's start
+	target   Target
+	cured    bool
 }
 
 // Infect gives the process of a stopped leader a scratch area and parks the leader. On error the target is as it was.
@@ -88,13 +93,13 @@ type Infection struct{ s *Session }
 func InfectBegin(g Target) (_ *Infection, err error) {
 	s := &Session{
 		T: g.Leader, AreaSize: (g.AreaSize + pageSize - 1) &^ (pageSize - 1), mem: g.Mem,
-		pid: g.VPid, tid: g.VTid, stepOnly: g.Seccomp != 0, noSys: g.Seccomp == 1, deadline: g.Deadline,
+		pid: g.VPid, tid: g.VTid, stepOnly: g.Seccomp != 0, noSys: g.Seccomp == 1, deadline: g.Deadline, target: g,
 	}
 	if s.AreaSize == 0 {
 		s.AreaSize = 256 << 10
 	}
 	if s.deadline.IsZero() {
-		s.deadline = time.Now().Add(10 * time.Second)
+		s.deadline = time.Now().Add(callTime)
 	}
 	if s.orig, err = s.T.Regs(); err != nil {
 		return nil, err
@@ -108,16 +113,17 @@ func InfectBegin(g Target) (_ *Infection, err error) {
 	if !s.pickSignal(g.SigCaught, g.SigIgnored, s.mask) {
 		s.stepOnly = true
 	}
-	if s.code, err = room(g.Mem, g.VDSO); err != nil {
+	if s.code, s.saved, err = room(g.Mem, g.VDSO); err != nil {
 		return nil, fmt.Errorf("task %d: %w", s.T.Tid, err)
 	}
 	if s.Area, err = hole(g.Mapped, s.AreaSize); err != nil {
 		return nil, fmt.Errorf("task %d: %w", s.T.Tid, err)
 	}
-	s.saved = make([]byte, len(blob)) // it was zeros, whatever is there now: room
 	b := append([]byte(nil), blob...)
 	back := Resumable(s.orig, true)
-	putContext(b[blobLeaderCtx:], &back, s.mask, s.noSys, s.Area, s.AreaSize)
+	if err := putContext(s.T, b[blobLeaderCtx:], &back, s.mask, s.noSys, s.Area, s.AreaSize); err != nil {
+		return nil, err
+	}
 	if err := s.writeCode(s.code, b); err != nil {
 		return nil, fmt.Errorf("task %d: writing to the vDSO's tail: %w", s.T.Tid, err)
 	}
@@ -228,6 +234,10 @@ func (s *Session) call(t *Tracee, stub Addr, nr uint64, args [6]uint64) (uint64,
 // can be interleaved.
 func (s *Session) callBegin(t *Tracee, stub Addr, nr uint64, args [6]uint64) error {
 	s.Calls++
+	// a session may be older than what a call may take
+	if d := time.Now().Add(callTime); s.deadline.Before(d) {
+		s.deadline = d
+	}
 	r, err := t.Regs()
 	if err != nil {
 		return err
@@ -312,7 +322,10 @@ func (s *Session) leaveEnd(t *Tracee, orig *Regs, mask uint64) error {
 	if err := t.SetSigMask(mask); err != nil {
 		return err
 	}
-	return t.SetRegs(orig)
+	if err := t.SetRegs(orig); err != nil {
+		return err
+	}
+	return s.rejoin(t, orig, mask)
 }
 
 // trapBegin lets the tracee run into the stop of PTRACE_INTERRUPT, before its next instruction; trapEnd waits for it.
@@ -367,43 +380,6 @@ type RemoteCall struct {
 	Err    error // a unix.Errno
 }
 
-// CallThread makes calls in another stopped thread of the process, whose memory they may use is the leader's scratch
-// area, and gives the thread its context back.
-func (s *Session) CallThread(t *Tracee, calls []RemoteCall) (err error) {
-	orig, err := t.Regs()
-	if err != nil {
-		return err
-	}
-	mask, err := t.SigMask()
-	if err != nil {
-		return err
-	}
-	ctx := make([]byte, contextSize-16)
-	back := Resumable(orig, true)
-	putContext(ctx, &back, mask, s.noSys, 0, 0)
-	if err := s.writeCode(s.code+blobThreadCtx, ctx); err != nil {
-		return err
-	}
-	if err := s.enter(t, blobThreadCall, 0); err != nil {
-		return err
-	}
-	for i := range calls {
-		c := &calls[i]
-		v, cerr := s.call(t, blobThreadCall, uint64(c.Nr), c.Args)
-		if cerr != nil {
-			err = cerr
-			break
-		}
-		c.Result, c.Err = errnoOf(v)
-	}
-	lerr := s.leave(t, &orig, mask)
-	s.stuck = s.stuck || lerr != nil && !errors.Is(lerr, ErrGone)
-	if err == nil {
-		err = lerr
-	}
-	return err
-}
-
 // Cure takes the scratch area and the blob out again and gives the leader its own context back. It stays stopped.
 func (s *Session) Cure() error {
 	for _, part := range s.CureParts() {
@@ -417,6 +393,10 @@ func (s *Session) Cure() error {
 // CureParts are the parts of Cure, to be done in this order. The process runs between them, so that those of several processes can be
 // interleaved.
 func (s *Session) CureParts() [4]func() error {
+	if s.cured {
+		done := func() error { return nil }
+		return [...]func() error{done, done, done, done}
+	}
 	return [...]func() error{
 		func() error {
 			for _, u := range s.unwind {
@@ -447,6 +427,7 @@ func (s *Session) CureParts() [4]func() error {
 					return fmt.Errorf("task %d: putting the vDSO's tail back: %w", s.T.Tid, err)
 				}
 			}
+			s.cured = true
 			if s.StopPending {
 				return unix.Tgkill(s.T.Tid, s.T.Tid, unix.SIGSTOP)
 			}
@@ -496,48 +477,82 @@ func (s *Session) writeCode(addr Addr, p []byte) error {
 	return nil
 }
 
-// room finds place for the blob behind the last byte in use of the vDSO's last page.
-func room(mem *os.File, vdso Range) (Addr, error) {
+// room finds place for the blob in the vDSO behind what is in use of it, and returns what lies there.
+func room(mem *os.File, vdso Range) (Addr, []byte, error) {
 	if vdso.End <= vdso.Start {
-		return 0, fmt.Errorf("the process has no vDSO (started with vdso=0?), so there is no place for remote calls: %w", ErrNotSupported)
+		return 0, nil, fmt.Errorf("the process has no vDSO (started with vdso=0?), so there is no place for remote calls: %w", ErrNotSupported)
 	}
-	var page [pageSize]byte
-	if _, err := mem.ReadAt(page[:], int64(vdso.End-pageSize)); err != nil {
-		return 0, fmt.Errorf("reading the vDSO: %w", err)
+	const limit = 1 << 20
+	if vdso.End-vdso.Start > limit {
+		return 0, nil, fmt.Errorf("a vDSO of %d bytes: %w", vdso.End-vdso.Start, ErrNotSupported)
+	}
+	all := make([]byte, vdso.End-vdso.Start)
+	if _, err := mem.ReadAt(all, int64(vdso.Start)); err != nil {
+		return 0, nil, fmt.Errorf("reading the vDSO: %w", err)
 	}
 	// an engine that was killed leaves its blob there: that place is as good as free
-	at := Leftover(page[:])
+	at := Leftover(all)
 	if at < 0 {
-		used := len(page)
-		for used > 0 && page[used-1] == 0 {
-			used--
-		}
-		at = (used + 31) &^ 15
+		at = (unused(all) + 31) &^ 15
+	} else if err := Tidy(all, at); err != nil {
+		return 0, nil, err
 	}
-	if at+len(blob) > len(page) {
-		return 0, fmt.Errorf("the vDSO has %d free bytes at its end, remote calls need %d: %w", len(page)-at, len(blob), ErrNotSupported)
+	if at < len(all)-pageSize || at+len(blob) > len(all) {
+		return 0, nil, fmt.Errorf("the vDSO has %d free bytes at its end, remote calls need %d: %w", len(all)-at, len(blob), ErrNotSupported)
 	}
-	return vdso.End - pageSize + Addr(at), nil
+	return vdso.Start + Addr(at), all[at : at+len(blob)], nil
 }
 
 func sortRanges(r []Range) {
 	sort.Slice(r, func(i, j int) bool { return r[i].Start < r[j].Start })
 }
 
-// Leftover is where in a vDSO, or its last page, the blob of an engine begins that died, of any version of it; -1 if there
-// is none. Only zeros were there before.
+// Leftover is where in a vDSO the blob of an engine begins that died, of any version of it; -1 if there is none.
 func Leftover(vdso []byte) int {
-	if blobLeaderCall == 0 {
-		return -1
-	}
 	// the loop of the batch, which every version begins with
 	return bytes.Index(vdso, blob[:blobLeaderCall])
+}
+
+// ownVDSO is the engine's own, which is the same on the same kernel; zeros if it is not of that size.
+func ownVDSO(size int) ([]byte, error) {
+	all := make([]byte, size)
+	maps, err := namedMaps(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range maps {
+		if m.Name != "[vdso]" || m.End-m.Start != uint64(size) {
+			continue
+		}
+		mem, err := os.Open("/proc/self/mem")
+		if err != nil {
+			return nil, err
+		}
+		defer mem.Close()
+		if _, err := mem.ReadAt(all, int64(m.Start)); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// Tidy puts back what was in a vDSO before the blob at offset at came.
+func Tidy(vdso []byte, at int) error {
+	if at < 0 || at > len(vdso) {
+		return fmt.Errorf("offset %d of a vDSO of %d bytes", at, len(vdso))
+	}
+	own, err := ownVDSO(len(vdso))
+	if err != nil {
+		return fmt.Errorf("reading the engine's own vDSO: %w", err)
+	}
+	copy(vdso[at:], own[at:])
+	return nil
 }
 
 // hole finds the lowest free range of size bytes above 1 MiB, where the kernel itself places nothing: should the
 // engine die, another thread's mmap can't land there before the parked leader unmaps it.
 func hole(mapped []Range, size uint64) (Addr, error) {
-	const low, high = 1 << 20, 1<<47 - pageSize
+	const low = 1 << 20
 	if !sort.SliceIsSorted(mapped, func(i, j int) bool { return mapped[i].Start < mapped[j].Start }) {
 		return 0, errors.New("maps are not in ascending order")
 	}
@@ -551,10 +566,22 @@ func hole(mapped []Range, size uint64) (Addr, error) {
 			at = m.End + pageSize
 		}
 	}
-	if at+size > high {
+	if at+size > addressLimit(mapped) {
 		return 0, fmt.Errorf("no free %d bytes in its address space: %w", size, unix.ENOMEM)
 	}
 	return at, nil
+}
+
+// addressLimit is the end of the address space of a process with these maps: what a page table of that many levels reaches
+// (Sv39, Sv48, Sv57; 47 bits on x86-64), by its highest map, as a rule the stack. A vsyscall page is outside.
+func addressLimit(mapped []Range) Addr {
+	limit := Addr(1) << 38 // Sv39, the smallest
+	for _, m := range mapped {
+		for m.End > limit && m.End < 1<<56 {
+			limit <<= 1
+		}
+	}
+	return limit - pageSize
 }
 
 // Hole finds size free bytes of address space outside of used, in any order.

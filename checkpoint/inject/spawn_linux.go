@@ -234,8 +234,15 @@ func (s *Session) Syscall(r Range) (Addr, error) {
 	if err := s.ReadMem(r.Start, buf); err != nil {
 		return 0, err
 	}
-	if i := bytes.Index(buf, []byte(syscallInsn)); i >= 0 {
-		return r.Start + Addr(i), nil
+	for at := 0; ; {
+		i := bytes.Index(buf[at:], []byte(syscallInsn))
+		if i < 0 {
+			break
+		}
+		if at += i; at%insnAlign == 0 {
+			return r.Start + Addr(at), nil
+		}
+		at++
 	}
 	return 0, fmt.Errorf("no system call instruction in %#x-%#x", r.Start, r.End)
 }

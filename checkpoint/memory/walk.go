@@ -88,6 +88,10 @@ func Walk(pm *procfs.Pagemap, vmas []procfs.VMA, fn func(Run) error, guard func(
 					for len(span) > 1 && span[0].End <= at {
 						span = span[1:]
 					}
+					// The scratch area of the remote calls lies in a gap.
+					if at = max(at, span[0].Start); at >= r.End {
+						break
+					}
 					run := class(&span[0])
 					run.Start, run.End = at, min(r.End, span[0].End)
 					if run.End <= at { // a page outside of all mappings: they changed under our hands

@@ -24,6 +24,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 )
@@ -70,7 +71,7 @@ func Build(name string) (string, error) {
 }
 
 func build(name string) (string, error) {
-	cached, err := compile(name)
+	cached, err := compile(name, runtime.GOARCH)
 	if err != nil {
 		return "", err
 	}
@@ -93,12 +94,61 @@ func build(name string) (string, error) {
 	return path, nil
 }
 
-// compile returns the binary in the cache.
-func compile(name string) (string, error) {
-	compiler, file := "gcc", name+".c"
+// Programs returns the names of all programs in directory c that are for an architecture: those without a line
+// "// only: OTHER".
+func Programs(goarch string) ([]string, error) {
+	entries, err := sources.ReadDir("c")
+	if err != nil {
+		return nil, fmt.Errorf("testprog: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		name, ext := strings.TrimSuffix(e.Name(), filepath.Ext(e.Name())), filepath.Ext(e.Name())
+		if ext == ".h" {
+			continue
+		}
+		src, err := sources.ReadFile("c/" + e.Name())
+		if err != nil {
+			return nil, fmt.Errorf("testprog: %w", err)
+		}
+		if only, found := directive(string(src), "only"); !found || only == goarch {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// Prepare compiles programs for a guest of another architecture, which shares this machine's cache but has no compiler: Build
+// finds them there.
+func Prepare(goarch string, names ...string) error {
+	for _, name := range names {
+		if _, err := compile(name, goarch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// directive returns the rest of the first line "// NAME: …" of a source.
+func directive(src, name string) (rest string, found bool) {
+	for line := range strings.Lines(src) {
+		if rest, found = strings.CutPrefix(line, "// "+name+":"); found {
+			return strings.TrimSpace(rest), true
+		}
+	}
+	return "", false
+}
+
+// compile returns the binary in the cache. For another architecture than x86-64 it is a static one: its guests have no libraries.
+func compile(name, goarch string) (string, error) {
+	prefix, more := "", []string(nil)
+	if goarch == "riscv64" {
+		prefix, more = "riscv64-linux-gnu-", []string{"-static"}
+	}
+	compiler, file := prefix+"gcc", name+".c"
 	src, err := sources.ReadFile("c/" + file)
 	if err != nil {
-		compiler, file = "g++", name+".cc"
+		compiler, file = prefix+"g++", name+".cc"
 		if src, err = sources.ReadFile("c/" + file); err != nil {
 			return "", fmt.Errorf("testprog: no C or C++ program %q", name)
 		}
@@ -108,6 +158,7 @@ func compile(name string) (string, error) {
 		return "", fmt.Errorf("testprog: %w", err)
 	}
 	flags := []string{"-O1", "-g", "-Wall", "-Werror", "-pthread", "-D_GNU_SOURCE"}
+	flags = append(flags, more...)
 	for line := range strings.Lines(string(src)) {
 		if rest, ok := strings.CutPrefix(line, "// flags:"); ok {
 			flags = append(flags, strings.Fields(rest)...)
