@@ -36,6 +36,7 @@ func TestDocs(t *testing.T) {
 		{"noop", options[:], func(o *option) bool { return o.fate == noop }},
 		{"refused", options[:], func(o *option) bool { return o.fate == refused }},
 		{"probing", probingOptions[:], func(*option) bool { return true }},
+		{"profile", profileOptions[:], func(*option) bool { return true }},
 	} {
 		begin, end := "<!-- "+part.name+": begin -->\n", "<!-- "+part.name+": end -->"
 		before, rest, ok := strings.Cut(text, begin)

@@ -312,11 +312,3 @@ func (p *profiler) program(name string) (string, error) {
 	}
 	return path, nil
 }
-
-// profileDiff is trapline profile diff: it compares reports that were written as JSON.
-func (a *app) profileDiff(s *settings, words []string) int {
-	if len(words) < 2 {
-		return a.fail("profile diff", usagef("want two reports: A.json B.json; or several of each side: A1.json A2.json … -- B1.json B2.json …"))
-	}
-	return a.fail("profile diff", errors.New("not yet"))
-}
