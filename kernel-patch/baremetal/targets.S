@@ -107,6 +107,18 @@ function t_loop
 	ret
 end t_loop
 
+/* The same by a register: nothing tells where to, as it does not for a table of targets. */
+function t_table
+	li	a1, 10
+1:	addi	a0, a0, 100
+	addi	a1, a1, -1
+	beqz	a1, 2f
+	la	a2, 1b
+	mv	a3, a2
+	jr	a3
+2:	ret
+end t_table
+
 /* Refused: between load-reserved and store-conditional, and what no slot can hold. */
 	.globl	t_reserved_load, t_reserved_inside, t_reserved_store, t_reserved_behind
 function t_reserved

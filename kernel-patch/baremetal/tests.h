@@ -20,7 +20,7 @@ void failed(const char *file, int line, const char *what, s64 seen, s64 want);
 typedef u64 function(u64);
 
 function t_short, t_long, t_mixed, t_auipc, t_branch, t_branch_taken, t_branch_short, t_jump,
-	t_link, t_call_register, t_return, t_loop, t_reserved, t_csr, t_environment, t_break,
+	t_link, t_call_register, t_return, t_loop, t_table, t_reserved, t_csr, t_environment, t_break,
 	t_nothing, t_keep, t_middle, t_tail, t_far, t_far_branch, t_far_push;
 extern char t_reserved_load[], t_reserved_inside[], t_reserved_store[], t_reserved_behind[],
 	t_middle_at[], called_with_registers[];

@@ -211,8 +211,8 @@ static void removed_asleep(void)
 }
 
 /*
- * Disarmed and armed again while a call is under way: that one does not count, the next one
- * does.
+ * Disarmed and armed again while a call is under way: that one does not count, as if it had not
+ * been entered, and the next one does; the same of a call that returned in between.
  */
 static void armed_again(void)
 {
@@ -227,11 +227,19 @@ static void armed_again(void)
 	task_switch(&sleeper);
 	CHECK(slept, 1);
 	CHECK(sum_of(&p).count, 0);
-	CHECK(sum_of(&p).started, 1);
+	CHECK(sum_of(&p).started, 0);
 	task_switch(&sleeper);
 	task_switch(&sleeper);
 	CHECK(slept, 2);
 	CHECK(sum_of(&p).count, 1);
+	CHECK(sum_of(&p).started, 1);
+	task_switch(&sleeper);
+	CHECK(sum_of(&p).started, 2);
+	CHECK(probe_disarm(list, 1), 0);
+	task_switch(&sleeper);
+	CHECK(slept, 3);
+	CHECK(probe_arm(list, 1), 0);
+	CHECK(sum_of(&p).started, 1);
 	take_away(&p);
 }
 

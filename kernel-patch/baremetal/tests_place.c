@@ -34,6 +34,7 @@ static const struct target targets[] = {
 	{ t_call_register, JUMP, SLOT },
 	{ t_return, SHORT ? SLOT : JUMP, SLOT },
 	{ t_loop, SHORT ? SLOT : JUMP, SLOT },
+	{ t_table, SHORT ? SLOT : JUMP, SLOT },
 	{ t_far, SIMULATE, SIMULATE },
 	{ t_far_branch, SIMULATE, SIMULATE },
 };

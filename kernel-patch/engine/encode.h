@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Fields of 32-bit instructions, read and built. Private to insn.c, compressed.c, simulate.c and
- * move.c.
+ * Fields of 32-bit instructions, read and built. Private to insn.c, compressed.c, simulate.c,
+ * move.c and place.c.
  *
  *	type	31     25 24  20 19  15 14  12 11       7 6    0
  *	R	funct7    rs2    rs1    funct3 rd         opcode

@@ -4,6 +4,7 @@
  * instruction, whether a load-reserved and its store-conditional are around it, and whether
  * something branches between displaced instructions.
  */
+#include "encode.h"
 #include "point.h"
 
 /* What the pass over a function found about an address in it. */
@@ -12,6 +13,7 @@ struct scan {
 	unsigned long start, end; /* of the function */
 	unsigned long reserved; /* the load-reserved whose range the address is in, or 0 */
 	bool boundary;
+	bool jumps; /* somewhere that no instruction tells, as a table of targets does */
 	unsigned int targets; /* bit i: something branches to address + i */
 };
 
@@ -50,9 +52,21 @@ bool place_byte(unsigned long address, u8 *byte)
 	return false;
 }
 
+/*
+ * A jump to what a register says. Returns go elsewhere, and so does what the instruction before
+ * has made the address for: the call of another function, as the last thing.
+ */
+static bool jumps_anywhere(const struct insn *insn, unsigned int made)
+{
+	unsigned int by = insn_rs1(insn->full);
+
+	return insn->flow == INSN_JUMP_REG && by != 1 && by != made;
+}
+
 static void scan_function(struct scan *scan)
 {
 	unsigned long at, reserved = 0;
+	unsigned int made = 0; /* the register of an auipc right before */
 	struct insn insn;
 
 	for (at = scan->start; at + 2 <= scan->end; at += insn.length) {
@@ -67,6 +81,9 @@ static void scan_function(struct scan *scan)
 		}
 		if (insn.reserve == INSN_STORE_CONDITIONAL)
 			reserved = 0;
+		if (jumps_anywhere(&insn, made))
+			scan->jumps = true;
+		made = insn.simulate == INSN_SIM_AUIPC ? insn_rd(insn.full) : 0;
 		if (insn.flow != INSN_BRANCH && insn.flow != INSN_JUMP && insn.flow != INSN_CALL)
 			continue;
 		distance = at + (unsigned long)insn.target - scan->address;
@@ -96,7 +113,7 @@ static bool displace(struct probe_point *point, const struct scan *scan)
 	if (insn[0].length == 2) {
 		if (scan->address != scan->start || os_preemptible() || calls(&insn[0]))
 			return false;
-		if (scan->address + 4 > scan->end)
+		if (scan->address + 4 > scan->end || scan->jumps)
 			return false;
 		insn_decode(&insn[1], place_fetch(scan->address + 2));
 		if (insn[1].policy == INSN_REJECT || insn[1].reserve)
@@ -119,7 +136,7 @@ static bool try_slot(struct probe_point *point, u32 room)
 	u8 code[SLOT_BYTES_MAX];
 	u32 n;
 
-	point->slot = slot_take(point->address, room);
+	point->slot = slot_take(point, room);
 	if (!point->slot)
 		return false;
 	n = slot_build(point, code);

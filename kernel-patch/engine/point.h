@@ -135,8 +135,8 @@ int points_write_all(struct probe **list, size_t n);
 /* slots.c: slots are made of pieces. */
 #define SLOT_PIECE 8u
 int slots_init(void);
-/* Room for a slot within reach of a jump from an address and back; 0 if there is none. */
-unsigned long slot_take(unsigned long address, u32 bytes);
+/* Room for the slot of a point, within reach of all that it jumps to; 0 if there is none. */
+unsigned long slot_take(const struct probe_point *point, u32 bytes);
 void slot_give_back(unsigned long slot, u32 bytes);
 /* Whether a pool is nearly full. */
 bool slots_scarce(void);

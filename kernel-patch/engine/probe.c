@@ -195,7 +195,10 @@ static int fresh_calls(struct probe *p)
 {
 	struct probe_calls *fresh;
 
-	if (!p->calls || p->calls->probe == p || calls_all_back(p->calls))
+	if (!p->calls || p->calls->probe == p)
+		goto done;
+	rows_settle(p);
+	if (calls_all_back(p->calls))
 		goto done;
 	fresh = calls_make(p, p->active, p->data_size);
 	if (!fresh)

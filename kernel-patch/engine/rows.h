@@ -28,6 +28,12 @@ static inline u64 row_now(const struct probe *p)
 	return context * (u64)sizeof(struct probe_row);
 }
 
+/*
+ * stats.c: calls that were under way when the probe was disarmed never count: it is as if they
+ * had not been entered. Under the lock, while no hit can come.
+ */
+void rows_settle(struct probe *p);
+
 extern const u8 probe_log2[256];
 
 /*

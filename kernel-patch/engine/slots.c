@@ -76,22 +76,51 @@ static u32 find_pieces(const struct pool *pool, u32 from, u32 to, u32 n)
 	return to;
 }
 
-/* Which pieces of a pool a jump from an address, and one back, can reach. */
-static void within_reach(const struct pool *pool, unsigned long address, u32 *from, u32 *to)
+/* The text that a slot must reach: the probe's place, and where its instructions may go. */
+static void span(const struct probe_point *point, unsigned long *first, unsigned long *last)
+{
+	unsigned long at = point->address;
+	unsigned int i;
+
+	*first = at;
+	*last = at + point->run;
+	for (i = 0; i < point->insns; i++) {
+		const struct insn *insn = &point->insn[i];
+		unsigned long target = at + (unsigned long)insn->target;
+
+		at += insn->length;
+		if (insn->flow != INSN_BRANCH && insn->flow != INSN_JUMP && insn->flow != INSN_CALL)
+			continue;
+		if (target < *first)
+			*first = target;
+		if (target > *last)
+			*last = target;
+	}
+}
+
+/*
+ * Which pieces of a pool jumps from and to a span of text can reach. A pool of which only a
+ * little is in reach is left alone: whether a slot is free there would change from one time to the
+ * next, and with it how a function is probed.
+ */
+static void within_reach(const struct pool *pool, unsigned long first, unsigned long last,
+			 u32 *from, u32 *to)
 {
 	const unsigned long reach = (1ul << 20) - 2 * SLOT_BYTES_MAX;
-	unsigned long low = address > reach ? address - reach : 0;
+	unsigned long low = last > reach ? last - reach : 0;
 	unsigned long end = pool->slots + (unsigned long)pool->pieces * SLOT_PIECE;
 
 	*from = 0;
 	*to = 0;
-	if (low >= end || address + reach <= pool->slots)
+	if (low >= end || first + reach <= pool->slots)
 		return;
 	if (low > pool->slots)
 		*from = (low - pool->slots + SLOT_PIECE - 1) / SLOT_PIECE;
 	*to = pool->pieces;
-	if (address + reach < end)
-		*to = (address + reach - pool->slots) / SLOT_PIECE;
+	if (first + reach < end)
+		*to = (first + reach - pool->slots) / SLOT_PIECE;
+	if (*to < *from + pool->pieces / 4)
+		*to = *from;
 }
 
 static unsigned long take_from(struct pool *pool, u32 from, u32 to, u32 n)
@@ -112,11 +141,13 @@ static unsigned long take_from(struct pool *pool, u32 from, u32 to, u32 n)
 	return pool->slots + (unsigned long)at * SLOT_PIECE;
 }
 
-unsigned long slot_take(unsigned long address, u32 bytes)
+unsigned long slot_take(const struct probe_point *point, u32 bytes)
 {
 	u32 n = (bytes + SLOT_PIECE - 1) / SLOT_PIECE;
+	unsigned long first, last;
 	u32 tried = 0;
 
+	span(point, &first, &last);
 	/* The emptiest pool first: text between two of them can do with either. */
 	for (;;) {
 		struct pool *best = 0;
@@ -129,13 +160,13 @@ unsigned long slot_take(unsigned long address, u32 bytes)
 
 			if (!pool->base || tried & 1u << i || (best && best->free >= pool->free))
 				continue;
-			within_reach(pool, address, &from, &to);
+			within_reach(pool, first, last, &from, &to);
 			if (from < to)
 				best = pool;
 		}
 		if (!best)
 			return 0;
-		within_reach(best, address, &from, &to);
+		within_reach(best, first, last, &from, &to);
 		slot = take_from(best, from, to, n);
 		if (slot)
 			return slot;

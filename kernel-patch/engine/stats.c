@@ -56,6 +56,28 @@ bool probe_sum(const struct probe *p, u32 context, struct probe_stats *sum)
 	return any;
 }
 
+void rows_settle(struct probe *p)
+{
+	struct probe_stats sum;
+	unsigned int hart;
+	u32 context;
+
+	for (context = 0; context < p->contexts; context++) {
+		u64 lost;
+
+		if (!probe_sum(p, context, &sum) || sum.started <= sum.count + sum.ended)
+			continue;
+		lost = sum.started - sum.count - sum.ended;
+		for (hart = 0; hart < PORT_HARTS; hart++) {
+			struct probe_row *row = row_at(p, hart, context * sizeof(*row));
+			u64 some = row->started < lost ? row->started : lost;
+
+			row->started -= some;
+			lost -= some;
+		}
+	}
+}
+
 void probe_reset(struct probe *p)
 {
 	u64 *word = p->rows;
