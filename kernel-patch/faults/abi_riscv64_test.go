@@ -128,12 +128,11 @@ const (
 	reasonLockdown
 	reasonStack
 	reasonNoReturn
-	reasonSymbols
 )
 
 var reasonNames = [...]string{
 	"none", "entry text", "engine", "noinstr", "kprobes text", "init text", "patching", "LR/SC", "exception table", "jump label",
-	"no text", "boundary", "instruction", "kprobe", "slots", "lockdown", "stack", "no return", "no symbols",
+	"no text", "boundary", "instruction", "kprobe", "slots", "lockdown", "stack", "no return",
 }
 
 func (r reason) String() string {
@@ -149,7 +148,7 @@ var reasonErrno = map[reason]unix.Errno{
 	reasonInitText: unix.EACCES, reasonPatching: unix.EACCES, reasonLRSC: unix.EACCES, reasonExtable: unix.EACCES,
 	reasonJumpLabel: unix.EACCES, reasonNoReturn: unix.EACCES, reasonNotText: unix.ENOENT, reasonBoundary: unix.EILSEQ,
 	reasonInstruction: unix.EOPNOTSUPP, reasonKprobe: unix.EBUSY, reasonSlots: unix.ENOSPC, reasonLockdown: unix.EPERM,
-	reasonStack: unix.EOPNOTSUPP, reasonSymbols: unix.ENOENT,
+	reasonStack: unix.EOPNOTSUPP,
 }
 
 // refusal is why probe_open failed.

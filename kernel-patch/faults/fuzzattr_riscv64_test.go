@@ -69,12 +69,16 @@ func (f *fuzzThread) attr() wireAttr {
 		a.Address = 0
 	}
 	if f.one(3) {
-		a.Contexts, a.Active = uint32(f.IntN(contextsMax+1)), uint32(f.IntN(100))
+		a.Contexts = uint32(f.IntN(contextsMax + 1))
+		if a.Kind != kindEntry {
+			a.Active = uint32(f.IntN(100))
+		}
 	}
-	if f.one(3) {
+	if a.Flags&flagEvents == 0 {
+		a.Flags &^= flagRegs
+	} else if f.one(3) {
 		a.StackWords = uint32(f.IntN(65))
-	}
-	if f.one(30) {
+	} else if f.one(10) {
 		a.Frames = uint32(f.IntN(65)) // not all kernels have them
 	}
 	if a.Flags&flagValue != 0 || f.one(2) {
@@ -115,9 +119,9 @@ func (f *fuzzThread) fetched(a *wireAttr) {
 
 // fetch is one value. returns: of a probe that sees the return; text: it may be a string.
 func (f *fuzzThread) fetch(returns, text bool) wireFetch {
-	w := wireFetch{Derefs: uint8(f.IntN(5)), Size: 1 << f.IntN(4), Format: uint8(f.IntN(2)), String: uint8(f.IntN(4)), Value: f.number()}
+	w := wireFetch{Derefs: uint8(f.IntN(5)), Size: 1 << f.IntN(4), Format: uint8(f.IntN(2))}
 	w.User = uint8(f.IntN(1 << w.Derefs))
-	for i := range w.Offset {
+	for i := range w.Offset[:w.Derefs] {
 		w.Offset[i] = int32(f.number())
 		if f.one(2) {
 			w.Offset[i] = 8 * int32(f.IntN(64))
@@ -128,7 +132,7 @@ func (f *fuzzThread) fetch(returns, text bool) wireFetch {
 	}
 	switch f.IntN(6) {
 	case 0:
-		w.Base = 2 // immediate
+		w.Base, w.Value = 2, f.number() // immediate
 	case 1:
 		w.Base = uint8(4 + f.IntN(4)) // pid, tid, uid, cpu
 	case 2:
@@ -137,14 +141,13 @@ func (f *fuzzThread) fetch(returns, text bool) wireFetch {
 		}
 	case 3:
 		if text {
-			w.Base, w.Format, w.Derefs, w.User = 3, 2, 0, 0 // comm
-			return w
+			return wireFetch{Base: 3, Format: 2, Size: 1, String: uint8(f.IntN(4)), AtReturn: w.AtReturn} // comm
 		}
 	default:
 		w.Index = uint8(f.IntN(32))
 	}
 	if text && f.one(3) {
-		w.Format = uint8(2 + f.IntN(2))
+		w.Format, w.Size, w.String = uint8(2+f.IntN(2)), 1, uint8(f.IntN(4))
 	}
 	return w
 }
@@ -159,7 +162,7 @@ func (f *fuzzThread) predicate(tests []wireTest, fetches uint32, atReturn bool) 
 		}
 		test := wireTest{Op: uint8(f.IntN(7)), Left: uint8(left), Signed: uint8(f.IntN(2)), Value: f.number()}
 		if f.fetches[left].Format >= 2 {
-			test.Op, test.Right = uint8(7+f.IntN(3)), uint8(f.IntN(4))
+			test = wireTest{Op: uint8(7 + f.IntN(3)), Left: uint8(left), Right: uint8(f.IntN(4))}
 		}
 		tests[n] = test
 		n++

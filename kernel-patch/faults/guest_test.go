@@ -27,7 +27,7 @@ var guestRuns = []guestRun{
 	{config: "small", series: "6.12", run: "^Test(ABISizes|Exact|Text|Sweep|Cycles|Killed|Fuzz)$"},
 	{config: "bench", series: "6.12", run: "^Test(Exact|Peer|Sweep)$", stress: true},
 	{config: "preempt", series: "6.12", run: "^Test(Exact|Text|Sweep|Cycles|Killed|Fuzz)$", stress: true},
-	{config: "debug", series: "6.12", run: "^Test(Exact|Methods|Fuzz|Killed)$", stress: true},
+	{config: "debug", series: "6.12", run: "^Test(Exact|Methods|Hotplug|Fuzz|Killed)$", stress: true},
 	{config: "small", series: "6.1", run: "^Test(Exact|Text|Sweep|Cycles|Killed|Fuzz)$", stress: true},
 }
 

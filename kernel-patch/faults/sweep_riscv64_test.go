@@ -253,9 +253,8 @@ func (s *sweep) sameAnswer(address uint64) error {
 	if err := errors.Join(err, p.close()); err != nil {
 		return err
 	}
-	// The method may differ: what a slot can hold depends on where it lies.
-	if !accepted || info.Instruction != was.Instruction {
-		return fmt.Errorf("instruction %#x; before it was %#x", info.Instruction, was.Instruction)
+	if !accepted || info.Instruction != was.Instruction || info.Method != was.Method {
+		return fmt.Errorf("instruction %#x, method %d; before it was %#x, %d", info.Instruction, info.Method, was.Instruction, was.Method)
 	}
 	return nil
 }

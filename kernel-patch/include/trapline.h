@@ -11,20 +11,27 @@
  * ring, task filter.
  *
  *	read	the statistics: a struct probe_stats for each context that saw something, all harts
- *		summed. ENOSPC if the buffer holds not even one. Always the whole state: no offset.
+ *		summed. Always the whole state, at no offset: ENOSPC if the buffer is too small
+ *		for it. EFAULT.
  *	mmap	offset 0, one page: struct probe_page, read and write.
- *		offset one page, 1 + 2^n pages, at most 2^14: struct probe_ring and the events,
+ *		offset one page, 1 + 2^n pages, 2^n at most 2^14: struct probe_ring and the events,
  *		read only. Makes the group's ring; EBUSY if it has another size already.
- *		EINVAL if it is not MAP_SHARED or any other offset or size, EPERM for a ring to
- *		write. A fork does not inherit these mappings.
+ *		EINVAL if it is not MAP_SHARED, or PROT_EXEC, or any other offset or size, EPERM
+ *		for a ring to write, ENOMEM. A fork does not inherit these mappings.
  *	poll	POLLIN when the ring holds wakeup bytes; POLLHUP when a followed task is left no
  *		more (filter only).
  *	ioctl	PROBE_IOC_…
  *	close	removes the probe.
  *
+ * Fields that mean nothing for what is asked are 0, so that a later version can give them a
+ * meaning. When probe_open fails it writes to attr's reason and reason_address, if it has read
+ * attr and can write there.
+ *
  * Errors of probe_open:
- *	E2BIG		attr is longer than the kernel knows and what it does not know is not zero
- *	EINVAL		attr is too short, or a field of it is no value that it can have
+ *	E2BIG		attr is longer than the kernel knows and what it does not know is not zero,
+ *			or it is longer than 4096 bytes
+ *	EINVAL		attr is too short, a field of it is no value that it can have, or the
+ *			symbol is longer than PROBE_SYMBOL_MAX with its NUL
  *	EFAULT		attr, the symbol, fetches, tests or constants can't be read
  *	EPERM		no CAP_PERFMON and no CAP_SYS_ADMIN, or the kernel is locked down
  *			(LOCKDOWN_KPROBES)
@@ -34,7 +41,8 @@
  *	EILSEQ		no instruction begins at the offset
  *	EACCES		text that must not be probed; reason says which
  *	EOPNOTSUPP	an instruction that can't be, or what attr asks for is not in this kernel;
- *			reason says which
+ *			reason says which. Without one: the kernel had no memory for the engine
+ *			when it started
  *	EBUSY		a kprobe is there
  *	ENOSPC		no slot is free within reach
  *	EUSERS		64 groups with a task filter are open
@@ -111,14 +119,14 @@ enum probe_format {
  */
 struct probe_fetch {
 	__u64 value; /* of PROBE_BASE_IMMEDIATE */
-	__s32 offset[PROBE_DEREFS];
+	__s32 offset[PROBE_DEREFS]; /* the first derefs of them */
 	__u8 base;
 	__u8 index; /* of PROBE_BASE_REG: 0 to 31 */
 	__u8 derefs;
 	__u8 user; /* a bit a read: from the process' memory */
 	__u8 format;
-	__u8 size; /* 1, 2, 4 or 8 */
-	__u8 string; /* which of the event's strings */
+	__u8 size; /* 1, 2, 4 or 8; of a string 1 */
+	__u8 string; /* which of the event's strings, of a string */
 	__u8 at_return;
 	__u8 pad[8]; /* 0 */
 };
@@ -144,11 +152,11 @@ enum probe_test_op {
  * makes a comparison false.
  */
 struct probe_test {
-	__u64 value; /* right side, unless right is a fetch */
+	__u64 value; /* right side, unless right is a fetch; of numbers */
 	__u8 op;
-	__u8 is_signed;
-	__u8 left; /* fetch */
-	__u8 right; /* fetch + 1, or 0; of strings: constant */
+	__u8 is_signed; /* of numbers */
+	__u8 left; /* fetch; 0 of what joins other steps */
+	__u8 right; /* fetch + 1, or 0; of strings: constant; 0 of what joins other steps */
 	__u8 pad[4]; /* 0 */
 };
 
@@ -169,14 +177,17 @@ struct probe_attr {
 	 */
 	__u32 active;
 	__u32 frames; /* of the kernel's call chain in an event */
-	__u32 stack_words; /* from the stack pointer on, in an event */
+	__u32 stack_words; /* from the stack pointer on, in an event, as far as the stack goes */
 	__u32 fetch_count;
 	__u32 test_count; /* tests at entry, then */
 	__u32 return_test_count; /* those at the return */
 	__u64 fetches; /* address of struct probe_fetch[fetch_count] */
 	__u64 tests; /* address of struct probe_test[test_count + return_test_count] */
 	__u64 constants; /* address of char[PROBE_STRINGS][PROBE_CONSTANT_SIZE], or 0 */
-	/* Bytes in the ring that wake a poll; 0 is 1. The group's first probe decides */
+	/*
+	 * Bytes in the ring that wake a poll; 0 is 1. At most 2^26, the largest ring. The group's
+	 * first probe decides
+	 */
 	__u32 wakeup;
 	__u32 reason; /* out, when the call fails: enum probe_reason */
 	/* Out, with a reason: what the instruction or the text's range begins at */
@@ -205,7 +216,6 @@ enum probe_reason {
 	PROBE_REASON_STACK, /* EOPNOTSUPP: frames without CONFIG_FRAME_POINTER */
 	/* EACCES: what enters it does not come back by its return address */
 	PROBE_REASON_NO_RETURN,
-	PROBE_REASON_SYMBOLS, /* ENOENT: no kallsyms in this kernel */
 };
 
 /* What was measured of one probe in one context. Times are ns. read gives these. */
@@ -213,7 +223,12 @@ struct probe_stats {
 	__u32 context;
 	__u32 pad;
 	__u64 count; /* hits; of return and latency probes: calls that returned */
-	__u64 started; /* calls that entered, of latency probes */
+	/*
+	 * Calls that entered, of return and latency probes. Those that never come back are in ended
+	 * too; those that were under way when the probe was disabled are in none from when it is
+	 * enabled again
+	 */
+	__u64 started;
 	__u64 total;
 	__u64 min; /* 0 if there was none */
 	__u64 max;
@@ -227,7 +242,10 @@ struct probe_stats {
 	__u64 missed;
 	__u64 dropped; /* events that found the ring full, or no ring */
 	__u64 ended; /* calls that their task never came back from: it ended inside */
-	/* Hits that do not count because their predicate compares what was not in memory */
+	/*
+	 * Hits that do not count, whose predicate has compared what was not in memory (whether or
+	 * not that decided), or whose value was not
+	 */
 	__u64 unread;
 	/* Bucket 0: zeros; bucket i: [2^(i-1), 2^i); the last one all above too */
 	__u64 hist[PROBE_BUCKETS];
@@ -252,18 +270,30 @@ struct probe_info {
 	__u64 cookie;
 };
 
+/*
+ * Errors of all: ENOTTY for a request that is none, EINVAL for another argument than is said.
+ * What is enabled already, or disabled, stays so and is none.
+ */
 #define PROBE_IOC_MAGIC 0xb9
-/* Argument: 0, or PROBE_GROUP for all probes of the group at once */
+/*
+ * Argument: 0, or PROBE_GROUP for all probes of the group at once. ENOMEM, EPERM if the kernel is
+ * locked down by now; then none has been enabled
+ */
 #define PROBE_IOC_ENABLE _IO(PROBE_IOC_MAGIC, 0)
-#define PROBE_IOC_DISABLE _IO(PROBE_IOC_MAGIC, 1) /* same; the statistics stay */
-#define PROBE_IOC_RESET _IO(PROBE_IOC_MAGIC, 2) /* same; statistics to zero */
-/* Argument: a process' ID; its threads and all that they start. ESRCH, EINVAL without a filter */
+#define PROBE_IOC_DISABLE _IO(PROBE_IOC_MAGIC, 1) /* same; the statistics stay. ENOMEM */
+#define PROBE_IOC_RESET _IO(PROBE_IOC_MAGIC, 2) /* same; statistics to zero. ENOMEM */
+/*
+ * Argument: a process' ID; its threads and all that they start. ESRCH if it has ended, EINVAL
+ * without a filter
+ */
 #define PROBE_IOC_FOLLOW _IO(PROBE_IOC_MAGIC, 3)
 /*
- * Argument 1: children of the calling thread are followed from their execve on; 0: those it
- * starts from now on are not
+ * Argument 1: children of the calling thread are followed from their first execve on, also if that
+ * fails; 0: those it starts from now on are not. EINVAL without a filter. A 32-bit process can't
+ * launch: its children's execve is another system call
  */
 #define PROBE_IOC_LAUNCH _IO(PROBE_IOC_MAGIC, 4)
+/* Argument: address of what is to be told. EFAULT */
 #define PROBE_IOC_INFO _IOR(PROBE_IOC_MAGIC, 5, struct probe_info)
 
 #define PROBE_GROUP 1

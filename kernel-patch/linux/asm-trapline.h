@@ -23,8 +23,10 @@ struct trapline_task {
 
 #ifdef CONFIG_TRAPLINE
 
-/* A copy of current was made, which does not run yet. */
+/* A copy of current was made, byte for byte. What it is part of may still come to nothing. */
 void trapline_task_dup(struct task_struct *child);
+/* The copy is becoming a task: it will run, or exit_thread is called for it. */
+void trapline_task_fork(struct task_struct *child);
 /* The memory of a task that does not run any more is about to be freed. */
 void trapline_task_free(struct task_struct *task);
 /*
@@ -35,6 +37,15 @@ bool trapline_text_reserved(unsigned long start, unsigned long length);
 
 /* Before every execve and execveat of the current task. */
 void trapline_exec(void);
+
+/*
+ * A hart comes up, maybe not for the first time: it may have old text in its instruction cache.
+ * Since 6.4 the kernel itself sees to that.
+ */
+static inline void trapline_hart_begins(void)
+{
+	__asm__ __volatile__("fence.i" : : : "memory");
+}
 
 /* The system call, as it is called until 6.5 and since. */
 struct probe_attr;
@@ -53,6 +64,10 @@ static inline void trapline_task_dup(struct task_struct *child)
 {
 }
 
+static inline void trapline_task_fork(struct task_struct *child)
+{
+}
+
 static inline void trapline_task_free(struct task_struct *task)
 {
 }
@@ -60,6 +75,10 @@ static inline void trapline_task_free(struct task_struct *task)
 static inline bool trapline_text_reserved(unsigned long start, unsigned long length)
 {
 	return false;
+}
+
+static inline void trapline_hart_begins(void)
+{
 }
 
 #endif

@@ -4,6 +4,7 @@
  */
 #include <linux/fs.h>
 #include <linux/mm.h>
+#include <linux/security.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/workqueue.h>
@@ -138,6 +139,9 @@ static long probe_ioctl(struct file *file, unsigned int command, unsigned long a
 
 	switch (command) {
 	case PROBE_IOC_ENABLE:
+		/* It may have been opened before that, or elsewhere. */
+		if (security_locked_down(LOCKDOWN_KPROBES))
+			return -EPERM;
 		return for_probes(o, arg, probe_arm);
 	case PROBE_IOC_DISABLE:
 		return for_probes(o, arg, probe_disarm);
@@ -164,16 +168,11 @@ static ssize_t probe_read(struct file *file, char __user *to, size_t size, loff_
 	size_t done = 0;
 	u32 context;
 
-	if (size < sizeof(stats))
-		return -ENOSPC;
 	for (context = 0; context < o->probe.contexts; context++) {
-		if (size - done < sizeof(stats))
-			break;
-		memset(&stats, 0, sizeof(stats));
 		if (!probe_sum(&o->probe, context, &stats))
 			continue;
-		stats.context = context;
-		stats.pad = 0;
+		if (size - done < sizeof(stats))
+			return -ENOSPC;
 		if (copy_to_user(to + done, &stats, sizeof(stats)))
 			return -EFAULT;
 		done += sizeof(stats);

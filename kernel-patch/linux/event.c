@@ -109,14 +109,11 @@ static struct probe_event *event_reserve(const struct probe_group *group, struct
 static u32 event_stack(const struct trapframe *tf, u64 *word, u32 n)
 {
 	unsigned long sp = tf_sp(tf) & ~7ul;
+	unsigned long end = port_stack_end(sp);
 	u32 i;
 
-	for (i = 0; i < n; i++, sp += 8) {
-		if (copy_from_kernel_nofault(&word[i], (void *)sp, sizeof(word[i])))
-			break;
-		if (!((sp + 8) & (THREAD_SIZE - 1)))
-			return i + 1;
-	}
+	for (i = 0; i < n && sp < end; i++, sp += 8)
+		word[i] = *(const u64 *)sp;
 	return i;
 }
 

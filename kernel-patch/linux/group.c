@@ -92,7 +92,10 @@ static int group_make_events(struct probe_group *group, unsigned long pages)
 	e = kzalloc(sizeof(*e), GFP_KERNEL_ACCOUNT);
 	if (!e)
 		return -ENOMEM;
-	e->ring = vmalloc_user(pages << PAGE_SHIFT);
+	/* vmalloc_user, charged to the caller's memory control group. */
+	e->ring = __vmalloc_node_range(pages << PAGE_SHIFT, SHMLBA, VMALLOC_START, VMALLOC_END,
+				       GFP_KERNEL_ACCOUNT | __GFP_ZERO, PAGE_KERNEL, VM_USERMAP,
+				       NUMA_NO_NODE, __builtin_return_address(0));
 	if (!e->ring) {
 		kfree(e);
 		return -ENOMEM;

@@ -58,6 +58,7 @@ static const struct policy_name policy_names[] = {
 	{ "user_enter_callable", PROBE_REASON_ENTRY_TEXT },
 	/* Runs while traps go elsewhere. */
 	{ "__kvm_riscv_*", PROBE_REASON_ENTRY_TEXT },
+	{ "__kvm_switch_return", PROBE_REASON_ENTRY_TEXT },
 	/* Saves registers for a later return of the same call, or of another hart. */
 	{ "__cpu_suspend_enter", PROBE_REASON_NO_RETURN },
 	{ "__cpu_resume_enter", PROBE_REASON_NO_RETURN },
@@ -153,14 +154,27 @@ static u32 policy_by_table(unsigned long start, unsigned long end)
 	return PROBE_REASON_NONE;
 }
 
+/* Whether the compiler has put a part of the function elsewhere. */
+static bool policy_cold(unsigned long function)
+{
+	char name[KSYM_SYMBOL_LEN + sizeof(".cold")];
+
+	memcpy(name + sprint_symbol_no_offset(name, function), ".cold", sizeof(".cold"));
+	return kallsyms_lookup_name(name);
+}
+
 /*
- * Whether the kernel may come out behind the first byte by a way that no instruction shows: from
- * a fault, or by a jump label.
+ * Whether the kernel may come out behind the first byte by a way that no instruction of the
+ * function shows: from a fault, by a jump label, or from where its unlikely part is.
  */
 static u32 policy_by_target(unsigned long start, unsigned long end)
 {
 	const struct exception_table_entry *e;
 	unsigned long target;
+
+	/* Only at its begin, which is then its name, are two instructions displaced. */
+	if (end - start > 2 && (*(u16 *)start & 3) != 3 && policy_cold(start))
+		return PROBE_REASON_JUMP_LABEL;
 
 	for (e = __start___ex_table; e < __stop___ex_table; e++) {
 		target = (unsigned long)&e->fixup + e->fixup;

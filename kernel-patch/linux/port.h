@@ -89,6 +89,21 @@ static __always_inline bool os_stack_left(unsigned long sp)
 #endif
 }
 
+/* Where the stack that sp is in ends, if it is one of these; else 0. */
+static inline unsigned long port_stack_end(unsigned long sp)
+{
+	unsigned long stack = (unsigned long)task_stack_page(current);
+
+	if (sp - stack < THREAD_SIZE)
+		return stack + THREAD_SIZE;
+#ifdef CONFIG_IRQ_STACKS
+	stack = (unsigned long)raw_cpu_read(irq_stack_ptr);
+	if (sp - stack < IRQ_STACK_SIZE)
+		return stack + IRQ_STACK_SIZE;
+#endif
+	return 0;
+}
+
 #endif /* __ASSEMBLER__ */
 
 #endif

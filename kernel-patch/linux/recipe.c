@@ -24,7 +24,12 @@ static bool fetch_valid(const struct probe_fetch *f, u32 kind)
 		return false;
 	if (f->size != 1 && f->size != 2 && f->size != 4 && f->size != 8)
 		return false;
-	if (f->string >= PROBE_STRINGS || memchr_inv(f->pad, 0, sizeof(f->pad)))
+	if (is_string(f) ? f->size != 1 || f->string >= PROBE_STRINGS : f->string)
+		return false;
+	/* What means nothing here is zero, so that it can mean something one day. */
+	if ((f->value && f->base != PROBE_BASE_IMMEDIATE) ||
+	    memchr_inv(f->offset + f->derefs, 0, (PROBE_DEREFS - f->derefs) * sizeof(*f->offset)) ||
+	    memchr_inv(f->pad, 0, sizeof(f->pad)))
 		return false;
 	if (f->base == PROBE_BASE_COMM && (f->format != PROBE_FORMAT_STRING || f->derefs))
 		return false;
@@ -49,11 +54,13 @@ static bool test_valid(const struct probe_recipe *r, const struct probe_test *t,
 	switch (t->op) {
 	case PROBE_TEST_EQUAL ... PROBE_TEST_BITS:
 		return side_valid(r, t->left, false, at_return) &&
-		       (!t->right || side_valid(r, t->right - 1, false, at_return));
+		       (!t->right ||
+			(!t->value && side_valid(r, t->right - 1, false, at_return)));
 	case PROBE_TEST_STRING ... PROBE_TEST_GLOB:
-		return side_valid(r, t->left, true, at_return) && t->right < PROBE_STRINGS;
+		return side_valid(r, t->left, true, at_return) && t->right < PROBE_STRINGS &&
+		       !t->value && !t->is_signed;
 	case PROBE_TEST_AND ... PROBE_TEST_NOT:
-		return true;
+		return !t->value && !t->is_signed && !t->left && !t->right;
 	}
 	return false;
 }
@@ -130,6 +137,9 @@ int recipe_new(const struct probe_attr *attr, struct probe_recipe **recipe)
 	    attr->return_test_count > PROBE_TESTS - attr->test_count)
 		return -EINVAL;
 	if (attr->return_test_count && attr->kind == PROBE_ENTRY)
+		return -EINVAL;
+	if ((attr->fetches && !attr->fetch_count) ||
+	    ((attr->tests || attr->constants) && !attr->test_count && !attr->return_test_count))
 		return -EINVAL;
 	if (!attr->fetch_count && !attr->test_count && !attr->return_test_count &&
 	    !(attr->flags & (PROBE_FLAG_EVENTS | PROBE_FLAG_VALUE)))

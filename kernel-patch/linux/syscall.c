@@ -39,8 +39,14 @@ static bool attr_valid(const struct probe_attr *attr, size_t size)
 		known &= ~PROBE_FLAG_CPU_TIME;
 	if (attr->flags & ~known)
 		return false;
+	if (attr->kind == PROBE_ENTRY && attr->active)
+		return false;
+	if (!(attr->flags & PROBE_FLAG_EVENTS) &&
+	    (attr->flags & PROBE_FLAG_REGS || attr->frames || attr->stack_words))
+		return false;
 	return attr->contexts <= PROBE_CONTEXTS_MAX && attr->active <= 65536 &&
 	       attr->frames <= PROBE_FRAMES_MAX && attr->stack_words <= PROBE_STACK_WORDS_MAX &&
+	       attr->wakeup <= RING_PAGES_MAX << PAGE_SHIFT &&
 	       !attr->reserved[0] && !attr->reserved[1];
 }
 
@@ -183,8 +189,8 @@ SYSCALL_DEFINE3(probe_open, struct probe_attr __user *, uattr, size_t, size, uns
 		return err;
 	if (!why.reason)
 		why.address = 0;
-	if (put_user(why.reason, &uattr->reason) ||
-	    put_user(why.address, &uattr->reason_address))
-		return -EFAULT;
+	/* Where it can't be written the error says enough. */
+	(void)put_user(why.reason, &uattr->reason);
+	(void)put_user(why.address, &uattr->reason_address);
 	return err;
 }

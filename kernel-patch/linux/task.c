@@ -18,6 +18,11 @@ static DEFINE_SPINLOCK(filter_lock);
 static struct probe_group *filters[FILTERS];
 static u64 filters_taken; /* also those that are being cleared from tasks */
 static unsigned int filter_last; /* the next one is looked for behind it */
+/*
+ * Tasks that belong to a filter, or will from their execve on. A fork may not be in the list of
+ * tasks yet when the filter is cleared: while it has the filter nobody else gets it.
+ */
+static unsigned int filter_held[FILTERS];
 
 static struct probe_task *engine_task(struct task_struct *task)
 {
@@ -25,42 +30,61 @@ static struct probe_task *engine_task(struct task_struct *task)
 	return (struct probe_task *)task->thread.trapline.engine;
 }
 
-/* The task counts in these filters from now on. filter_lock is held. */
-static void filter_enter(struct task_struct *task, u64 add)
+/* Those of some filters that a group has. filter_lock is held. */
+static u64 filters_of(u64 some)
 {
-	struct probe_task *t = engine_task(task);
 	unsigned int i;
 
-	add &= ~t->groups;
 	for (i = 0; i < FILTERS; i++) {
-		if (!(add >> i & 1))
-			continue;
-		if (!filters[i]) {
-			add &= ~BIT_ULL(i);
-			continue;
-		}
-		filters[i]->tasks++;
-		filters[i]->followed = true;
+		if (!filters[i])
+			some &= ~BIT_ULL(i);
 	}
-	WRITE_ONCE(t->groups, t->groups | add);
+	return some;
+}
+
+/*
+ * A task had some filters, and waited for some, and has and waits for these now. filter_lock is
+ * held.
+ */
+static void filter_count(u64 had, u64 has, u64 waited, u64 waits)
+{
+	unsigned int i;
+
+	for (i = 0; i < FILTERS; i++) {
+		struct probe_group *group = filters[i];
+
+		filter_held[i] += ((has | waits) >> i & 1) - ((had | waited) >> i & 1);
+		if (!group || !((had ^ has) >> i & 1))
+			continue;
+		group->followed = true;
+		group->tasks += (has >> i & 1) - (had >> i & 1);
+		if (!group->tasks)
+			wake_up_all(&group->wait);
+	}
+}
+
+/* The task belongs to these filters, and to others from its execve on. filter_lock is held. */
+static void filter_set(struct task_struct *task, u64 has, u64 waits)
+{
+	struct trapline_task *t = &task->thread.trapline;
+
+	has = filters_of(has);
+	waits = filters_of(waits) & ~has;
+	filter_count(engine_task(task)->groups, has, t->pending, waits);
+	WRITE_ONCE(engine_task(task)->groups, has);
+	t->pending = waits;
 }
 
 /* The task, which ends, counts in no filter any more; its hits still do. */
 static void filter_leave(struct task_struct *task)
 {
-	struct probe_task *t = engine_task(task);
+	struct trapline_task *t = &task->thread.trapline;
 	unsigned long irqs;
-	unsigned int i;
 
 	spin_lock_irqsave(&filter_lock, irqs);
-	if (!task->thread.trapline.gone) {
-		task->thread.trapline.gone = true;
-		for (i = 0; i < FILTERS; i++) {
-			if (!(t->groups >> i & 1) || !filters[i])
-				continue;
-			if (!--filters[i]->tasks)
-				wake_up_all(&filters[i]->wait);
-		}
+	if (!t->gone) {
+		t->gone = true;
+		filter_count(engine_task(task)->groups, 0, t->pending, 0);
 	}
 	spin_unlock_irqrestore(&filter_lock, irqs);
 }
@@ -77,17 +101,18 @@ static void task_calls_end(struct task_struct *task)
 
 void trapline_task_dup(struct task_struct *child)
 {
-	struct trapline_task *parent = &current->thread.trapline;
-	struct trapline_task *t = &child->thread.trapline;
-	u64 groups = engine_task(current)->groups;
+	memset(&child->thread.trapline, 0, sizeof(child->thread.trapline));
+}
+
+void trapline_task_fork(struct task_struct *child)
+{
+	u64 groups = engine_task(current)->groups, launching = current->thread.trapline.launching;
 	unsigned long irqs;
 
-	memset(t, 0, sizeof(*t));
-	if (!groups && !parent->launching)
+	if (!(groups | launching))
 		return;
 	spin_lock_irqsave(&filter_lock, irqs);
-	filter_enter(child, engine_task(current)->groups);
-	t->pending = parent->launching & ~engine_task(current)->groups;
+	filter_set(child, groups, launching);
 	spin_unlock_irqrestore(&filter_lock, irqs);
 }
 
@@ -123,12 +148,11 @@ void trapline_exec(void)
 	if (likely(!t->pending))
 		return;
 	spin_lock_irqsave(&filter_lock, irqs);
-	filter_enter(current, t->pending);
-	t->pending = 0;
+	filter_set(current, engine_task(current)->groups | t->pending, 0);
 	spin_unlock_irqrestore(&filter_lock, irqs);
 }
 
-/* Takes the group's filter from all tasks that have it. */
+/* Takes a filter that no group has from all tasks in the list. */
 static void filter_clear(unsigned int filter)
 {
 	struct task_struct *process, *task;
@@ -138,11 +162,14 @@ static void filter_clear(unsigned int filter)
 	rcu_read_lock();
 	for_each_process_thread(process, task) {
 		struct trapline_task *t = &task->thread.trapline;
+		u64 *groups = &engine_task(task)->groups;
 
-		if (!((engine_task(task)->groups | t->launching | t->pending) & ~keep))
+		if (!((*groups | t->launching | t->pending) & ~keep))
 			continue;
 		spin_lock_irqsave(&filter_lock, irqs);
-		WRITE_ONCE(engine_task(task)->groups, engine_task(task)->groups & keep);
+		if (!t->gone && (*groups | t->pending) & ~keep)
+			filter_held[filter]--;
+		WRITE_ONCE(*groups, *groups & keep);
 		t->launching &= keep;
 		t->pending &= keep;
 		spin_unlock_irqrestore(&filter_lock, irqs);
@@ -153,28 +180,23 @@ static void filter_clear(unsigned int filter)
 /* Gives the group a filter. -EUSERS: all are taken. */
 int filter_take(struct probe_group *group)
 {
-	unsigned int i, filter = FILTERS;
 	unsigned long irqs;
+	unsigned int i;
 
 	spin_lock_irqsave(&filter_lock, irqs);
-	for (i = 1; i <= FILTERS; i++) {
-		if (filters_taken >> (filter_last + i) % FILTERS & 1)
+	for (i = filter_last + 1; i <= filter_last + FILTERS; i++) {
+		unsigned int filter = i % FILTERS;
+
+		if (filters_taken >> filter & 1 || filter_held[filter])
 			continue;
-		filter = (filter_last + i) % FILTERS;
 		filters_taken |= BIT_ULL(filter);
+		filters[filter] = group;
 		filter_last = filter;
+		group->filter = filter;
 		break;
 	}
 	spin_unlock_irqrestore(&filter_lock, irqs);
-	if (filter == FILTERS)
-		return -EUSERS;
-	/* A fork that was under way when the last owner cleared it may have brought it back. */
-	filter_clear(filter);
-	spin_lock_irqsave(&filter_lock, irqs);
-	filters[filter] = group;
-	spin_unlock_irqrestore(&filter_lock, irqs);
-	group->filter = filter;
-	return 0;
+	return group->filter < 0 ? -EUSERS : 0;
 }
 
 void filter_give_back(struct probe_group *group)
@@ -209,9 +231,11 @@ int filter_follow(struct probe_group *group, pid_t pid)
 	rcu_read_lock();
 	spin_lock_irqsave(&filter_lock, irqs);
 	for_each_thread(process, task) {
-		if (task->thread.trapline.gone)
+		struct trapline_task *t = &task->thread.trapline;
+
+		if (t->gone)
 			continue;
-		filter_enter(task, BIT_ULL(group->filter));
+		filter_set(task, engine_task(task)->groups | BIT_ULL(group->filter), t->pending);
 		err = 0;
 	}
 	spin_unlock_irqrestore(&filter_lock, irqs);

@@ -119,7 +119,6 @@ const (
 	reasonLockdown
 	reasonStack
 	reasonNoReturn
-	reasonSymbols
 )
 
 // wireStats is struct probe_stats.

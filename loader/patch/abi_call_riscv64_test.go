@@ -73,9 +73,13 @@ func (c *call) open() (int, unix.Errno) {
 		pin.Pin(&c.symbol[0])
 		point(&c.attr.Symbol, unsafe.Pointer(&c.symbol[0]))
 	}
-	point(&c.attr.Fetches, unsafe.Pointer(&c.fetches))
-	point(&c.attr.Tests, unsafe.Pointer(&c.tests))
-	point(&c.attr.Constants, unsafe.Pointer(&c.constants))
+	if c.attr.FetchCount > 0 {
+		point(&c.attr.Fetches, unsafe.Pointer(&c.fetches))
+	}
+	if c.attr.TestCount > 0 || c.attr.ReturnTestCount > 0 {
+		point(&c.attr.Tests, unsafe.Pointer(&c.tests))
+		point(&c.attr.Constants, unsafe.Pointer(&c.constants))
+	}
 	at := uintptr(unsafe.Pointer(&c.attr))
 	if c.pointer != 0 {
 		at = c.pointer

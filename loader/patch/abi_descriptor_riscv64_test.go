@@ -68,13 +68,16 @@ func TestDescriptorErrors(t *testing.T) {
 		}
 	}
 
+	b := make([]byte, 2*statsSize)
+	if n, err := unix.Read(filtered, nil); n != 0 || err != nil {
+		t.Errorf("read of what has seen nothing: %d bytes (%v)", n, err)
+	}
 	if err := control(fd, iocEnable, 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := writes(1); err != nil {
 		t.Fatal(err)
 	}
-	b := make([]byte, 2*statsSize)
 	for _, c := range []struct {
 		name string
 		to   uintptr
@@ -95,6 +98,35 @@ func TestDescriptorErrors(t *testing.T) {
 	}
 	if _, err := unix.Write(fd, b[:8]); err == nil {
 		t.Error("a probe can be written to")
+	}
+}
+
+// A buffer for fewer contexts than have seen something is refused: what is read is always all.
+func TestReadAll(t *testing.T) {
+	fd := validProbe(t, func(c *call) { c.attr.Contexts = 3 })
+	page, err := unix.Mmap(fd, 0, pageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(page)
+	for _, context := range []uint32{1, 2} {
+		(*wirePage)(unsafe.Pointer(&page[0])).Context = context // before anybody's write can count
+		if err := control(fd, iocEnable, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := writes(1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := control(fd, iocDisable, 0); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 3*statsSize)
+	for size, want := range map[int]unix.Errno{0: unix.ENOSPC, statsSize: unix.ENOSPC, 2*statsSize - 1: unix.ENOSPC, 2 * statsSize: 0, 3 * statsSize: 0} {
+		n, _, errno := unix.Syscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(size))
+		if errno != want || errno == 0 && n != uintptr(2*statsSize) {
+			t.Errorf("read with room for %d bytes: %d bytes (%v), want %d (%v)", size, n, errno, 2*statsSize, want)
+		}
 	}
 }
 

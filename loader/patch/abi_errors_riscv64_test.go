@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -96,8 +97,15 @@ func TestOpenErrors(t *testing.T) {
 			{"contexts", func(c *call) { c.attr.Contexts = contextsMax + 1 }, unix.EINVAL, 0},
 			{"most contexts", func(c *call) { c.attr.Contexts = contextsMax }, 0, 0},
 			{"active", func(c *call) { c.attr.Kind = kindLatency; c.attr.Active = activeMax + 1 }, unix.EINVAL, 0},
-			{"frames", func(c *call) { c.attr.Frames = framesMax + 1 }, unix.EINVAL, 0},
-			{"stack words", func(c *call) { c.attr.StackWords = stackWordsMax + 1 }, unix.EINVAL, 0},
+			{"active of an entry", func(c *call) { c.attr.Active = 1 }, unix.EINVAL, 0},
+			{"frames", func(c *call) { c.attr.Flags = flagEvents; c.attr.Frames = framesMax + 1 }, unix.EINVAL, 0},
+			{"frames without events", func(c *call) { c.attr.Frames = 1 }, unix.EINVAL, 0},
+			{"stack words", func(c *call) { c.attr.Flags = flagEvents; c.attr.StackWords = stackWordsMax + 1 }, unix.EINVAL, 0},
+			{"most stack words", func(c *call) { c.attr.Flags = flagEvents; c.attr.StackWords = stackWordsMax }, 0, 0},
+			{"stack words without events", func(c *call) { c.attr.StackWords = 1 }, unix.EINVAL, 0},
+			{"registers without events", func(c *call) { c.attr.Flags = flagRegs }, unix.EINVAL, 0},
+			{"wakeup", func(c *call) { c.attr.Wakeup = 1<<26 + 1 }, unix.EINVAL, 0},
+			{"latest wakeup", func(c *call) { c.attr.Wakeup = 1 << 26 }, 0, 0},
 			{"reserved", func(c *call) { c.attr.Reserved[1] = 1 }, unix.EINVAL, 0},
 		},
 		"place": {
@@ -141,6 +149,12 @@ func TestOpenErrors(t *testing.T) {
 			{"too many", func(c *call) { c.attr.FetchCount = fetchesMax + 1 }, unix.EINVAL, 0},
 			{"very many", func(c *call) { c.attr.FetchCount = 1<<32 - 1 }, unix.EINVAL, 0},
 			{"at 8", func(c *call) { c.fetch(); c.attr.Fetches = nowhere }, unix.EFAULT, 0},
+			{"none, at 8", func(c *call) { c.attr.Fetches = nowhere }, unix.EINVAL, 0},
+			{"value of what has one", func(c *call) { *c.fetch() = wireFetch{Base: uint8(recipe.BaseImmediate), Size: 8, Value: 1} }, 0, 0},
+			{"value of what has none", func(c *call) { c.fetch().Value = 1 }, unix.EINVAL, 0},
+			{"offset behind the reads", func(c *call) { c.fetch().Derefs = 1; c.fetch().Offset[1] = 8 }, unix.EINVAL, 0},
+			{"string of a number", func(c *call) { c.fetch().String = 1 }, unix.EINVAL, 0},
+			{"size of a string", func(c *call) { ofString(c.fetch()); c.fetch().Size = 8 }, unix.EINVAL, 0},
 			{"base", func(c *call) { c.fetch().Base = uint8(recipe.BaseContext) + 1 }, unix.EINVAL, 0},
 			{"register", func(c *call) { c.fetch().Index = regsMax }, unix.EINVAL, 0},
 			{"register of what is none", func(c *call) { c.fetch().Base = uint8(recipe.BasePID) }, unix.EINVAL, 0},
@@ -174,6 +188,23 @@ func TestOpenErrors(t *testing.T) {
 			}, unix.EINVAL, 0},
 			{"at the return of an entry", func(c *call) { c.fetch(); c.attr.ReturnTestCount = 1 }, unix.EINVAL, 0},
 			{"at 8", func(c *call) { c.test(); c.attr.Tests = nowhere }, unix.EFAULT, 0},
+			{"none, at 8", func(c *call) { c.attr.Tests = nowhere }, unix.EINVAL, 0},
+			{"constants of none", func(c *call) { c.attr.Constants = nowhere }, unix.EINVAL, 0},
+			{"value beside a fetch", func(c *call) { c.test().Right = 1; c.test().Value = 1 }, unix.EINVAL, 0},
+			{"value of a string", func(c *call) {
+				ofString(c.fetch())
+				*c.test() = wireTest{Op: uint8(recipe.OpString), Value: 1}
+			}, unix.EINVAL, 0},
+			{"signed string", func(c *call) {
+				ofString(c.fetch())
+				*c.test() = wireTest{Op: uint8(recipe.OpString), IsSigned: 1}
+			}, unix.EINVAL, 0},
+			{"not", func(c *call) { c.test(); c.attr.TestCount = 2; c.tests[1].Op = uint8(recipe.OpNot) }, 0, 0},
+			{"not with a side", func(c *call) {
+				c.test()
+				c.attr.TestCount = 2
+				c.tests[1] = wireTest{Op: uint8(recipe.OpNot), Right: 1}
+			}, unix.EINVAL, 0},
 			{"constants at 8", func(c *call) { c.test(); c.attr.Constants = nowhere }, unix.EFAULT, 0},
 			{"step", func(c *call) { c.test().Op = uint8(recipe.OpNot) + 1 }, unix.EINVAL, 0},
 			{"signed 2", func(c *call) { c.test().IsSigned = 2 }, unix.EINVAL, 0},
@@ -305,5 +336,24 @@ func TestNoDescriptor(t *testing.T) {
 	}
 	if errno != unix.EMFILE {
 		t.Errorf("%v, want EMFILE", errno)
+	}
+}
+
+// An attr that can't be written to gets the error that it would get else; what it would read stays unsaid.
+func TestReadOnlyAttr(t *testing.T) {
+	b, err := unix.Mmap(-1, 0, pageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(b)
+	attr := (*wireAttr)(unsafe.Pointer(&b[0]))
+	*attr = wireAttr{Size: attrSizeVer0, Kind: kindEntry, GroupFD: -1, Address: addressOf(t, "init_task")}
+	if err := unix.Mprotect(b, unix.PROT_READ); err != nil {
+		t.Fatal(err)
+	}
+	c := validCall()
+	c.pointer = uintptr(unsafe.Pointer(attr))
+	if _, errno := c.open(); errno != unix.ENOENT || attr.Reason != 0 {
+		t.Errorf("%v, reason %d; want ENOENT, none", errno, attr.Reason)
 	}
 }

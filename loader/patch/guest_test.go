@@ -19,7 +19,7 @@ func TestGuest(t *testing.T) {
 	if testing.Short() {
 		t.Skip("guests are not for short runs")
 	}
-	for series, run := range map[string]vm.TestRun{"6.1": {Run: onlyOldest}, "6.12": {Skip: "^TestLockdown$"}} {
+	for series, run := range map[string]vm.TestRun{"6.1": {Run: onlyOldest}, "6.12": {Skip: "^TestLockdown"}} {
 		t.Run(series, func(t *testing.T) {
 			kernel, err := vm.BuiltKernel(t.Context(), vm.BuildConfig{Series: series})
 			if err != nil {
@@ -33,6 +33,9 @@ func TestGuest(t *testing.T) {
 			t.Run("lockdown", func(t *testing.T) {
 				guest := vm.Config{Kernel: kernel, Cmdline: []string{"lockdown=confidentiality"}}
 				vm.GoTest(t.Context(), t, vm.TestRun{Guest: guest, Run: "^TestLockdown$"})
+			})
+			t.Run("lockdown later", func(t *testing.T) {
+				vm.GoTest(t.Context(), t, vm.TestRun{Guest: vm.Config{Kernel: kernel}, Run: "^TestLockdownLater$"})
 			})
 		})
 	}

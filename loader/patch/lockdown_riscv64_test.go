@@ -4,6 +4,8 @@ package patch
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -24,5 +26,33 @@ func TestLockdown(t *testing.T) {
 		if err := f.Test(); err == nil {
 			t.Errorf("feature %s works", f.Name)
 		}
+	}
+}
+
+// A probe that was opened before the kernel was locked down can be read and taken out, and not enabled any more.
+func TestLockdownLater(t *testing.T) {
+	fd := validProbe(t, nil)
+	if err := errors.Join(control(fd, iocEnable, 0), writes(1), control(fd, iocDisable, 0)); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("securityfs", dir, "securityfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(dir, 0)
+	if err := os.WriteFile(filepath.Join(dir, "lockdown"), []byte("confidentiality"), 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, argument := range []int{0, wholeGroup} {
+		if err := control(fd, iocEnable, argument); err != unix.EPERM {
+			t.Errorf("enable, %d: %v, want EPERM", argument, err)
+		}
+	}
+	b := make([]byte, statsSize)
+	if n, err := unix.Read(fd, b); err != nil || n != statsSize {
+		t.Errorf("read: %d bytes (%v)", n, err)
+	}
+	if err := errors.Join(control(fd, iocReset, 0), control(fd, iocDisable, 0)); err != nil {
+		t.Error(err)
 	}
 }

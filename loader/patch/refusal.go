@@ -60,7 +60,6 @@ var reasonTexts = map[reason]string{
 	reasonLockdown:    "the kernel is locked down, which forbids probes of its functions (kernel_lockdown(7))",
 	reasonStack:       "this kernel does not record call chains (CONFIG_FRAME_POINTER); leave out the stack",
 	reasonNoReturn:    "what enters it does not come back by its return address: it has no return that can be probed",
-	reasonSymbols:     "this kernel does not know its functions (CONFIG_KALLSYMS)",
 }
 
 // errnoTexts say what an error number means that comes without a reason.
@@ -123,7 +122,7 @@ func (s *Session) explain(p *Probe, err error) *place.Error {
 		if offset != 0 && function != "" {
 			e.Instead = []string{function + "%entry"}
 		}
-	case reasonLockdown, reasonSymbols, reasonStack, reasonSlots, reasonKprobe:
+	case reasonLockdown, reasonStack, reasonSlots, reasonKprobe:
 		return e
 	}
 	if r.errno == unix.EPERM || r.errno == unix.ENOSYS {
