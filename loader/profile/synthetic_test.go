@@ -27,19 +27,19 @@ var syntheticStages = []struct {
 	weight                   float64
 	probes                   []int
 }{
-	{"freeze", "seize every thread of the tree", "collect_pstree", "", true, 3, []int{0, 1, 2}},
+	{"freeze", "seize every thread of the tree", "collect_pstree", "", true, 25, []int{0, 1, 2}},
 	{"collect", "maps, descriptors, timers, ids read from outside", "collect_mappings, collect_fds", "", false, 14, []int{3, 4, 5, 6, 7, 8}},
 	{"infect", "scratch memory and blob into each process", "parasite_infect_seized", "", false, 4, []int{9, 10, 11, 1}},
 	{"misc", "the batch of questions", "parasite_dump_misc_seized", "", false, 5, []int{12, 13, 14, 15}},
 	{"files", "descriptors and what is in them", "dump_task_files_seized", "", false, 9, []int{16, 17, 4, 5, 18}},
-	{"pages", "memory contents", "parasite_dump_pages_seized", "", false, 46, []int{19, 20, 21, 22, 23, 24, 25, 26}},
+	{"pages", "memory contents", "parasite_dump_pages_seized", "", false, 28, []int{19, 20, 21, 22, 23, 24, 25, 26}},
 	{"core", "registers and process state", "dump_task_core_all", "", false, 5, []int{27, 28, 29}},
 	{"threads", "the same of each thread", "dump_task_threads", "core", false, 6, []int{27, 28, 30}},
 	{"cure", "blob out, original context back", "compel_stop_daemon, compel_cure", "", false, 3, []int{11, 31, 1}},
 	{"mm", "maps, auxv, exe link", "dump_task_mm", "", false, 4, []int{3, 7, 32, 33}},
 	{"fs", "cwd, root, umask", "dump_task_fs", "", false, 1, []int{34, 35}},
-	{"tree", "pstree, sessions, shared memory, namespaces, cgroups", "dump_pstree, cr_dump_shmem", "", true, 3, []int{36, 37}},
-	{"finish", "inventory, statistics, thaw or kill", "cr_dump_finish", "", true, 4, []int{38, 39, 0}},
+	{"tree", "pstree, sessions, shared memory, namespaces, cgroups", "dump_pstree, cr_dump_shmem", "", true, 14, []int{36, 37}},
+	{"finish", "inventory, statistics, thaw or kill", "cr_dump_finish", "", true, 30, []int{38, 39, 0}},
 }
 
 var syntheticProbes = []struct {
@@ -48,7 +48,7 @@ var syntheticProbes = []struct {
 	wait  bool
 }{
 	{"ptrace_request", 2300, false},
-	{"wait_task_inactive", 61000, true},
+	{"wait_task_inactive", 11000, true},
 	{"do_wait", 24000, true},
 	{"show_map_vma", 1900, false},
 	{"do_sys_openat2", 6100, false},
@@ -66,14 +66,14 @@ var syntheticProbes = []struct {
 	{"pidfd_getfd", 2100, false},
 	{"do_kcmp", 880, false},
 	{"sock_diag_rcv_msg", 15800, false},
-	{"vfs_writev", 310000, false},
+	{"vfs_writev", 26000, false},
 	{"ext4_da_write_begin", 1400, false},
 	{"copy_page_from_iter_atomic", 840, false},
-	{"pagemap_scan", 94000, false},
+	{"pagemap_scan", 13500, false},
 	{"handle_mm_fault", 1250, false},
-	{"clear_huge_page", 78000, false},
-	{"io_schedule_timeout", 180000, true},
-	{"balance_dirty_pages", 41000, true},
+	{"clear_huge_page", 9800, false},
+	{"io_schedule_timeout", 21000, true},
+	{"balance_dirty_pages", 8100, true},
 	{"regset_get", 1700, false},
 	{"copy_regset_to_user", 2900, false},
 	{"ptrace_peek_siginfo", 1100, false},
@@ -84,7 +84,7 @@ var syntheticProbes = []struct {
 	{"vfs_statx", 2200, false},
 	{"kern_path", 1600, false},
 	{"cgroup_path_ns", 2500, false},
-	{"vfs_fsync_range", 420000, false},
+	{"vfs_fsync_range", 52000, false},
 	{hostileScript, 3000, false},
 	{hostileRunes + " " + hostileQuotes, 1500, false},
 }
