@@ -4,7 +4,7 @@
 # make test     every test (root; installs the Debian packages that the tests drive)
 # make quick    the short ones, below two minutes
 # make bench    side by side with CRIU 4.1; BENCH=1MiB,threads RUNS=5 WRITE=1 (writes docs/benchmarks.md);
-#               BENCH=probes, or one of its cases, with bpftrace
+#               BENCH=probes, or one of its cases, with bpftrace; BENCH=profile, what profiling costs
 # make lint     go vet, staticcheck, gofumpt, clang-format
 # make build    bin/trapline
 # make cross    does every package compile for every architecture

@@ -32,6 +32,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/internal/bench/document"
 )
 
 // insideFlag marks the copy of this program that is PID 1 of the namespaces.
@@ -159,6 +161,11 @@ func inside(c config) error {
 	if err := mounts(c.work); err != nil {
 		return err
 	}
+	if c.cases == profileCase {
+		b := &bench{config: c}
+		defer b.reap()
+		return b.measureProfile()
+	}
 	cases, err := selectCases(c.cases)
 	if err != nil {
 		return err
@@ -182,7 +189,7 @@ func inside(c config) error {
 	text := report.markdown()
 	fmt.Print(report.summary())
 	if c.write != "" && len(failed) == 0 {
-		if err := os.WriteFile(c.write, []byte(text+keepProbes(c.write)), 0o644); err != nil {
+		if err := document.Replace(c.write, criuHeading, text); err != nil {
 			return err
 		}
 	}

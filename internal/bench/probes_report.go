@@ -14,6 +14,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/trapline/trapline/internal/bench/document"
 )
 
 // costCase measures what probes cost per hit.
@@ -98,8 +100,7 @@ func reportCosts(text *strings.Builder, list []comparison, in *json.Decoder) err
 	return nil
 }
 
-// The reports share a file: this one begins at its heading and ends with the file, or at the next heading like it.
-const probesHeading = "# Probes side by side with bpftrace\n"
+const probesHeading = "# Probes side by side with bpftrace"
 
 const probesPreface = `bpftrace is Debian 12's package. Both probe the same function with the same means, one after the other, in turns; each is shown by
 what it adds to a call.
@@ -116,35 +117,7 @@ what it adds to a call.
 
 // writeProbes replaces this report in the file.
 func writeProbes(c config, tables string) error {
-	old, err := os.ReadFile(c.write)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	before, after, _ := strings.Cut(string(old), probesHeading)
-	_, next, more := strings.Cut(after, "\n# ") // another report
-	var out strings.Builder
-	if before = strings.TrimSpace(before); before != "" {
-		out.WriteString(before + "\n\n")
-	}
-	out.WriteString(probesHeading)
-	fmt.Fprintf(&out, "\nMade by `make bench BENCH=%s RUNS=%d WRITE=1` on %s: %s, %d CPUs, Linux %s.\n\n",
+	head := fmt.Sprintf("Made by `make bench BENCH=%s RUNS=%d WRITE=1` on %s: %s, %d CPUs, Linux %s.\n\n",
 		c.cases, c.runs, time.Now().Format(time.DateOnly), cpuModel(), runtime.NumCPU(), kernel())
-	out.WriteString(probesPreface)
-	out.WriteString(strings.TrimRight(tables, "\n") + "\n")
-	if more {
-		out.WriteString("\n# " + next)
-	}
-	return os.WriteFile(c.write, []byte(out.String()), 0o644)
-}
-
-// keepProbes gives the part of the file that is not CRIU's, for who writes that one.
-func keepProbes(file string) string {
-	old, err := os.ReadFile(file)
-	if err != nil {
-		return ""
-	}
-	if _, after, found := strings.Cut(string(old), probesHeading); found {
-		return "\n" + probesHeading + after
-	}
-	return ""
+	return document.Replace(c.write, probesHeading, head+probesPreface+tables)
 }

@@ -63,30 +63,6 @@ func TestCountEvents(t *testing.T) {
 	}
 }
 
-// Each of the two reports leaves the other's part of the file alone.
-func TestReportsShareAFile(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "benchmarks.md")
-	c := config{cases: "probes", runs: 3, write: file}
-	if err := os.WriteFile(file, []byte("# Side by side with CRIU\n\ntable\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, tables := range []string{"## first\n", "## second\n"} {
-		if err := writeProbes(c, tables); err != nil {
-			t.Fatal(err)
-		}
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := string(text); !strings.HasPrefix(got, "# Side by side with CRIU\n\ntable\n\n"+probesHeading) || !strings.HasSuffix(got, "\n\n## second\n") || strings.Contains(got, "first") {
-		t.Errorf("the file is\n%s", got)
-	}
-	if kept := keepProbes(file); !strings.HasPrefix(kept, "\n"+probesHeading) || !strings.HasSuffix(kept, "## second\n") {
-		t.Errorf("CRIU's report would keep %q", kept)
-	}
-}
-
 func TestSelectProbesCases(t *testing.T) {
 	if all, err := selectProbesCases("probes"); err != nil || len(all) != len(probesCases()) {
 		t.Errorf("probes: %d cases, %v", len(all), err)

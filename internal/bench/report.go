@@ -128,12 +128,12 @@ func (r *report) summary() string {
 	return out.String()
 }
 
-// markdown is docs/benchmarks.md.
+const criuHeading = "# Side by side with CRIU"
+
+// markdown is what stands below criuHeading in docs/benchmarks.md.
 func (r *report) markdown() string {
 	var out strings.Builder
-	fmt.Fprintf(&out, `# Side by side with CRIU
-
-Made by `+"`make bench BENCH=%s RUNS=%d WRITE=1`"+` on %s: %s, %d CPUs, %d MiB, Linux %s.
+	fmt.Fprintf(&out, `Made by `+"`make bench BENCH=%s RUNS=%d WRITE=1`"+` on %s: %s, %d CPUs, %d MiB, Linux %s.
 
 Medians of %d runs after %d that did not count. The engines take turns on the same machine in one run; compare ratios, not figures of
 different days. Each run starts a new target in a PID and mount namespace of its own, free memory touched right before

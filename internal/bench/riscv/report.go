@@ -4,12 +4,11 @@ package main
 
 import (
 	"debug/elf"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/trapline/trapline/internal/bench/document"
 	"github.com/trapline/trapline/internal/vm"
 )
 
@@ -142,8 +141,7 @@ func imageSize(k vm.Kernel) (uint64, error) {
 	return sum, nil
 }
 
-// The report's own part of the file begins with this heading and ends with the file.
-const heading = "# The kernel patch beside native kprobes\n"
+const heading = "# The kernel patch beside native kprobes"
 
 const preface = `
 QEMU, one emulated hart whose clock counts instructions (` + "`-icount shift=0`" + `): exact, and the same in every run. Both sides stand in one
@@ -151,16 +149,4 @@ kernel, at the same instruction, and their handlers do the same work: count, tot
 of the time from entry to return (latency; native: a kretprobe with an entry handler). "count" is an entry probe that only counts.
 `
 
-func writeReport(file, tables string) error {
-	old, err := os.ReadFile(file)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	before, _, _ := strings.Cut(string(old), heading)
-	var out strings.Builder
-	if before = strings.TrimSpace(before); before != "" {
-		out.WriteString(before + "\n\n")
-	}
-	out.WriteString(heading + preface + tables)
-	return os.WriteFile(file, []byte(out.String()), 0o644)
-}
+func writeReport(file, tables string) error { return document.Replace(file, heading, preface+tables) }
