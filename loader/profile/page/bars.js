@@ -17,9 +17,9 @@ function drawBars() {
     ...stages.map((stage) => barRow(stage, longest, unit)),
   );
   if (stages.length === 0) $('bars').append(make('p', {className: 'dim', textContent: 'No stage ran.'}));
-  // A name that does not fit says less than none.
+  // The first letters of a name say less than none.
   const names = [...$('bars').querySelectorAll('.segment span')];
-  const cut = names.filter((name) => name.offsetWidth > name.parentElement.clientWidth);
+  const cut = names.filter((name) => name.parentElement.clientWidth < Math.min(64, name.scrollWidth));
   for (const name of cut) name.remove();
   drawLegend(stages);
 }

@@ -24,7 +24,7 @@ $('histogram-stage').addEventListener('change', (event) => chooseHistogram(Numbe
 $('histogram-probe').addEventListener('change', (event) => chooseHistogram(chosen.stage, Number(event.target.value)));
 
 function svg(tag, attributes, text) {
-  const element = document.createElementNS('http://www.w3.org/2000/svg', tag);
+  const element = document.createElementNS($('svg').namespaceURI, tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   if (text !== undefined) element.textContent = text;
   return element;
@@ -62,7 +62,7 @@ function drawHistogram(part) {
       [['calls', count(n)], ['of all', percent(n / all, 2)]]));
     target.addEventListener('pointerleave', hideTip);
     picture.append(target);
-    if ((i - low) % every === 0) picture.append(svg('text', {class: 'axis', x: x(i), y: height - bottom + 17, 'text-anchor': i === low ? 'start' : 'middle'}, time(from)));
+    if ((i - low) % every === 0) picture.append(svg('text', {class: 'axis', x: x(i), y: height - bottom + 17, 'text-anchor': 'middle'}, time(from)));
   }
   picture.append(svg('line', {class: 'base', x1: left, x2: width - right, y1: height - bottom, y2: height - bottom}));
   // Where the percentiles are; within a bucket, evenly.

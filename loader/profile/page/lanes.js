@@ -2,7 +2,7 @@
 // What the timeline shows: a lane for each process, with its stages and its threads' calls. Rows lie one below the other; nothing in a
 // row overlaps, so what is at an instant is found by halving.
 
-const stageHeight = 20, callHeight = 13, stripHeight = 5, lanePadding = 7;
+const stageHeight = 20, innerStageHeight = 13, callHeight = 13, stripHeight = 5, lanePadding = 7;
 
 // rowsOf puts items with a start and an end into as few rows as nest: one that lies within another is a row below it.
 function rowsOf(items) {
@@ -80,10 +80,11 @@ function layout() {
   for (const l of lanes) {
     l.y = y;
     y += lanePadding;
-    for (const items of l.rows) {
-      rows.push({y, height: stageHeight, kind: 'stage', lane: l, items});
-      y += stageHeight + 1;
-    }
+    l.rows.forEach((items, level) => {
+      const height = level === 0 ? stageHeight : innerStageHeight;
+      rows.push({y, height, kind: 'stage', lane: l, items});
+      y += height + 1;
+    });
     for (const thread of l.open ? l.threads : []) {
       thread.y = y + 2;
       y += 3;

@@ -65,7 +65,7 @@ function drawTimeline() {
     else drawCalls(c, row, y, width);
   }
   c.restore();
-  drawAxis(c, width, height);
+  drawAxis(c, width);
 }
 
 function drawLanes(c, width, height, top) {
@@ -127,7 +127,7 @@ function isHovered(row, at) { return hovered && hovered.row.items === row.items 
 
 function drawStages(c, row, y, width) {
   c.textBaseline = 'middle';
-  c.font = '600 11.5px ' + fontFamily;
+  c.font = `600 ${row.height > innerStageHeight ? 11.5 : 10}px ${fontFamily}`;
   let drawn = -1;
   for (let i = firstAfter(row, view.from); i < row.items.length && row.items[i].start < view.to; i++) {
     const item = row.items[i];
@@ -223,5 +223,5 @@ function drawAxis(c, width) {
     const name = tickName(t, step);
     if (x + 4 + c.measureText(name).width < width) c.fillText(name, x + 4, axisHeight / 2 - 1);
   }
-  c.fillText(`${time(view.to - view.from)} shown`, 10, axisHeight / 2 - 1);
+  c.fillText(left > 100 ? `${time(view.to - view.from)} shown` : time(view.to - view.from), 10, axisHeight / 2 - 1);
 }
