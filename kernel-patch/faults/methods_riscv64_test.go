@@ -24,7 +24,8 @@ var sensitive = []string{
 }
 
 // TestMethods keeps probes of every kind and method on such functions while the load runs, with values and events. In a kernel that looks
-// for mistakes of locks and memory there are none.
+// for mistakes of locks and memory there are none. Where no memory is read every hit counts; where what is read is not there, the
+// kernel handles a fault inside of the hit, and the hits of that are missed.
 func TestMethods(t *testing.T) {
 	watchKernel(t)
 	k := text(t)
@@ -38,20 +39,23 @@ func TestMethods(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range rounds {
-		methodsRound(t, k, random, w)
+	for i := range rounds {
+		methodsRound(t, k, random, w, i > 0)
 	}
 }
 
-func methodsRound(t *testing.T, k *kernelText, random *rand.Rand, w *worker) {
-	// The string is no user's address as a rule, which must do no harm either.
+func methodsRound(t *testing.T, k *kernelText, random *rand.Rand, w *worker, reads bool) {
 	fetches := []wireFetch{
 		{Base: 0, Index: 10, Size: 8},
-		{Base: 0, Index: 11, Size: 8, Derefs: 1},
-		{Base: 0, Index: 11, Derefs: 1, User: 1, Format: 3, Size: 1},
 		{Base: 3, Format: 2, Size: 1, String: 1},
 	}
+	if reads {
+		// The string is no user's address as a rule, which must do no harm either.
+		fetches = append(fetches, wireFetch{Base: 0, Index: 11, Size: 8, Derefs: 1},
+			wireFetch{Base: 0, Index: 11, Derefs: 1, User: 1, Format: 3, Size: 1})
+	}
 	var group []probe
+	var names []string
 	methods := map[uint32]int{}
 	for _, name := range sensitive {
 		for _, f := range k.symbols.Lookup(name) {
@@ -79,6 +83,7 @@ func methodsRound(t *testing.T, k *kernelText, random *rand.Rand, w *worker) {
 				}
 				methods[info.Method]++
 				group = append(group, p)
+				names = append(names, name)
 			}
 		}
 	}
@@ -93,9 +98,12 @@ func methodsRound(t *testing.T, k *kernelText, random *rand.Rand, w *worker) {
 	err = group[0].control(iocEnable, wholeGroup)
 	err = errors.Join(err, w.round(), group[0].control(iocDisable, wholeGroup))
 	hits, missed := uint64(0), uint64(0)
-	for _, p := range group {
+	for i, p := range group {
 		stats, e := p.stats()
 		err = errors.Join(err, e, p.close())
+		if stats.Missed > 0 && !reads {
+			t.Errorf("%s: %d hits of %d missed", names[i], stats.Missed, stats.Missed+max(stats.Count, stats.Started))
+		}
 		hits += stats.Count
 		missed += stats.Missed
 	}

@@ -72,8 +72,9 @@ static __always_inline u64 os_task_ns(void)
 }
 
 /*
- * A task's stack, or that of interrupts on this hart. On any other (that of an overflow) there is
- * nothing left.
+ * A task's stack, or that of interrupts on this hart, which may be empty: the first function there
+ * goes on to irq_exit_rcu as the last thing. On any other (that of an overflow) there is nothing
+ * left.
  */
 static __always_inline bool os_stack_left(unsigned long sp)
 {
@@ -83,7 +84,7 @@ static __always_inline bool os_stack_left(unsigned long sp)
 		return used >= PAGE_SIZE;
 #ifdef CONFIG_IRQ_STACKS
 	used = sp - (unsigned long)raw_cpu_read(irq_stack_ptr);
-	return used >= PAGE_SIZE && used < IRQ_STACK_SIZE;
+	return used >= PAGE_SIZE && used <= IRQ_STACK_SIZE;
 #else
 	return false;
 #endif
