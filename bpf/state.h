@@ -47,6 +47,11 @@ struct bpf_iter__task {
 };
 #pragma clang attribute pop
 
+struct bpf_pidns_info { /* as linux/bpf.h has it */
+	__u32 pid;
+	__u32 tgid;
+};
+
 /*
  * Set by the loader before a program is loaded. The verifier takes them for constants, and drops what a session does not use.
  */
@@ -66,6 +71,7 @@ const volatile __u32 words_offset = 0;
 const volatile __u32 stack_offset = 0;
 const volatile __u32 strings_used = 0; /* some probe reads strings */
 const volatile __u32 globs_used = 0; /* and matches them */
+const volatile __u64 pid_namespace[2]; /* the loader's PID namespace: device and number of its file, 0 in the initial one */
 const volatile __u32 fork_calls[4]; /* numbers + 1 of the system calls that return in a child too */
 const volatile __u32 exec_calls[2]; /* numbers + 1 of execve and execveat */
 const volatile __u32 wakeup_bytes = 65536; /* the reader is woken when so much waits */

@@ -269,6 +269,7 @@ const (
 	TraceVarHalfHere            = "half_here"
 	TraceVarKernelReadable      = "kernel_readable"
 	TraceVarPairingUsed         = "pairing_used"
+	TraceVarPidNamespace        = "pid_namespace"
 	TraceVarPreemptible         = "preemptible"
 	TraceVarProbeHere           = "probe_here"
 	TraceVarProbes              = "probes"
@@ -388,6 +389,7 @@ type TraceVariableSpecs struct {
 	HalfHere       *ebpf.VariableSpec `ebpf:"half_here"`
 	KernelReadable *ebpf.VariableSpec `ebpf:"kernel_readable"`
 	PairingUsed    *ebpf.VariableSpec `ebpf:"pairing_used"`
+	PidNamespace   *ebpf.VariableSpec `ebpf:"pid_namespace"`
 	Preemptible    *ebpf.VariableSpec `ebpf:"preemptible"`
 	ProbeHere      *ebpf.VariableSpec `ebpf:"probe_here"`
 	Probes         *ebpf.VariableSpec `ebpf:"probes"`
@@ -472,6 +474,7 @@ type TraceVariables struct {
 	HalfHere       *ebpf.Variable `ebpf:"half_here"`
 	KernelReadable *ebpf.Variable `ebpf:"kernel_readable"`
 	PairingUsed    *ebpf.Variable `ebpf:"pairing_used"`
+	PidNamespace   *ebpf.Variable `ebpf:"pid_namespace"`
 	Preemptible    *ebpf.Variable `ebpf:"preemptible"`
 	ProbeHere      *ebpf.Variable `ebpf:"probe_here"`
 	Probes         *ebpf.Variable `ebpf:"probes"`

@@ -35,6 +35,16 @@ inline_always void give_scratch(__u32 slot)
 		__sync_fetch_and_and(&scratch_used[cpu], ~(1u << (slot % SCRATCHES)));
 }
 
+/* The process and the thread, by the numbers that they have for the loader; by those of the initial PID namespace if they have none there. */
+inline_always __u64 task_id(void)
+{
+	struct bpf_pidns_info own = {};
+
+	if (pid_namespace[1] && !bpf_get_ns_current_pid_tgid(pid_namespace[0], pid_namespace[1], &own, sizeof(own)))
+		return (__u64)own.tgid << 32 | own.pid;
+	return bpf_get_current_pid_tgid();
+}
+
 /* Follows one fetch's memory reads. */
 inline_always __u64 follow(const struct fetch *f, __u64 v, int *failed)
 {
@@ -125,10 +135,10 @@ __attribute__((noinline)) int read_value(struct scratch *s, const struct recipe 
 		v = f->value;
 		break;
 	case BASE_PID:
-		v = bpf_get_current_pid_tgid() >> 32;
+		v = task_id() >> 32;
 		break;
 	case BASE_TID:
-		v = (__u32)bpf_get_current_pid_tgid();
+		v = (__u32)task_id();
 		break;
 	case BASE_UID:
 		v = (__u32)bpf_get_current_uid_gid();
@@ -347,7 +357,7 @@ __attribute__((noinline)) int accept(struct scratch *s, const struct recipe *r, 
 /* The part of an event that does not need the program's context. Gives 0, or 1 if it found no place. */
 __attribute__((noinline)) int send_event(struct scratch *s, __u32 probe, __u32 context, __u32 kind, int frames)
 {
-	__u64 id = bpf_get_current_pid_tgid(), wake = BPF_RB_NO_WAKEUP;
+	__u64 id = task_id(), wake = BPF_RB_NO_WAKEUP;
 	__u32 size = event_size;
 	struct event *e;
 

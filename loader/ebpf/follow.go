@@ -91,6 +91,15 @@ var initialPIDNamespace = sync.OnceValue(func() bool {
 	return err != nil || name == initial
 })
 
+// ownPIDNamespace is the namespace whose numbers processes have here, as the programs name it: by the device and number of its file.
+func ownPIDNamespace() ([2]uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/pid", &st); err != nil {
+		return [2]uint64{}, fmt.Errorf("this PID namespace: %w", err)
+	}
+	return [2]uint64{st.Dev, st.Ino}, nil
+}
+
 // markByDescriptor does the same in a PID namespace, whose ids the programs do not know: each thread is named by a pidfd. Those of
 // threads other than the first need Linux 6.9.
 func (s *Session) markByDescriptor(pid int) (int, error) {

@@ -185,6 +185,13 @@ func (s *Session) makeObjects() error {
 		"pairing_used": flag(pairing), "recipes_used": flag(used), "strings_used": flag(strings), "globs_used": flag(globs), "kernel_readable": flag(used && kernelReadable()),
 		"return_key": uint32(s.returnKey()), "fork_calls": callNumbers("clone", "clone3", "fork", "vfork"),
 	}
+	if !initialPIDNamespace() {
+		namespace, err := ownPIDNamespace()
+		if err != nil {
+			return err
+		}
+		consts["pid_namespace"] = namespace
+	}
 	exec := callNumbers("execve", "execveat")
 	consts["exec_calls"] = [2]uint32{exec[0], exec[1]}
 	sz := sizes{rows: uint32(s.cpus) * uint32(len(s.all)) * s.opts.Contexts}

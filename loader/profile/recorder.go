@@ -72,9 +72,6 @@ type Recorder struct {
 	following bool
 }
 
-// initialPIDNamespace is what /proc says of it: the kernel's PROC_PID_INIT_INO.
-const initialPIDNamespace = "pid:[4026531836]"
-
 // role is what a placed probe is for.
 type role struct {
 	probe    int // index into Recorder.probes; -1 for a function of the map
@@ -135,9 +132,6 @@ func Open(ctx context.Context, opts *Options) (*Recorder, error) {
 		return nil, errors.Join(err, r.session.Close())
 	}
 	r.describe()
-	if id, err := os.Readlink("/proc/self/ns/pid"); err == nil && id != initialPIDNamespace {
-		r.warnings = append(r.warnings, "this is not the initial PID namespace: the kernel's numbers of processes are others than here, so what each process did is not told apart")
-	}
 	reading, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
 	started := make(chan struct{})
