@@ -19,7 +19,7 @@ function partColumns() {
     {id: 'probe', name: 'probe', title: 'The probed function', value: (r) => r.label, text: (r) => r.label, cell: probeCell},
     whole('self', 'self', 'Of the stage’s wall time: no instant counts twice', (r) => r.self),
     {...figureColumn('share', 'share %', 'Self of the stage’s wall time', (r) => r.share, 0.01, 1), cell: (r) => [
-      make('i', {className: 'share', style: {width: `${Math.min(100, 100 * r.share) * 0.4}px`}}), fixed(100 * r.share, 1)]},
+      make('i', {className: 'share', style: {'--part': `${Math.min(100, 100 * r.share)}%`}}), fixed(100 * r.share, 1)]},
     figureColumn('calls', 'calls', 'That began in the stage', (r) => r.part ? r.part.calls : null, 1, 0),
     whole('total', 'total', 'All calls, each in full: nested ones count twice, and so do those at the same time', (r) => r.part ? r.part.total_ns : null),
     single('p50', 'p50', 'Half of the calls took no longer', (r) => r.part ? r.part.p50_ns : null),
