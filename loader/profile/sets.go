@@ -76,7 +76,7 @@ var sets = map[string]struct {
 // waits are calls in which a task does nothing but wait: they explain an instant only if nothing that works does.
 var waits = words(`syscall:wait4 syscall:waitid syscall:futex syscall:futex_wait syscall:futex_waitv syscall:epoll_wait syscall:epoll_pwait
 	syscall:epoll_pwait2 syscall:poll syscall:ppoll syscall:select syscall:pselect6 syscall:nanosleep syscall:clock_nanosleep
-	syscall:rt_sigtimedwait syscall:rt_sigsuspend syscall:pause syscall:restart_syscall syscall:accept syscall:accept4
+	syscall:rt_sigtimedwait syscall:rt_sigsuspend syscall:pause syscall:restart_syscall syscall:accept syscall:accept4 syscall:sched_yield
 	kernel_wait4 schedule wait_task_inactive ptrace_stop`)
 
 // idle are the waits in which the threads of a Go program stand when there is nothing for them to do. In the profile of our own engine
