@@ -38,8 +38,12 @@ var buildTrapline = sync.OnceValues(func() (string, error) {
 })
 
 // GoBuild compiles a package of this module, or the files given in its place, and returns the binary's path, which is
-// gone when the test process ends. env is added to the environment.
+// gone when the test process ends. env is added to the environment. Where the environment has BuiltEnv(name), in a guest without
+// Go, that is it.
 func GoBuild(name string, env []string, args ...string) (string, error) {
+	if path := os.Getenv(BuiltEnv(name)); path != "" {
+		return path, nil
+	}
 	root, err := ModuleRoot()
 	if err != nil {
 		return "", err
@@ -63,6 +67,9 @@ func GoBuild(name string, env []string, args ...string) (string, error) {
 	})
 	return bin, err
 }
+
+// BuiltEnv is the environment variable that names a program which GoBuild need not build.
+func BuiltEnv(name string) string { return "TRAPLINE_TEST_BUILT_" + name }
 
 var findCRIU = sync.OnceValues(func() (string, error) {
 	if p := os.Getenv("TRAPLINE_CRIU"); p != "" {

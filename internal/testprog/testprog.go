@@ -94,8 +94,8 @@ func build(name string) (string, error) {
 	return path, nil
 }
 
-// Programs returns the names of all programs in directory c that are for an architecture: those without a line
-// "// only: OTHER".
+// Programs returns the names of all programs in directory c that are for an architecture: without those that say "// only: OTHER",
+// and without C++ where there is no compiler for it.
 func Programs(goarch string) ([]string, error) {
 	entries, err := sources.ReadDir("c")
 	if err != nil {
@@ -103,8 +103,9 @@ func Programs(goarch string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		name, ext := strings.TrimSuffix(e.Name(), filepath.Ext(e.Name())), filepath.Ext(e.Name())
-		if ext == ".h" {
+		ext := filepath.Ext(e.Name())
+		name := strings.TrimSuffix(e.Name(), ext)
+		if ext == ".h" || strings.HasSuffix(name, "_riscv64") || ext == ".cc" && goarch != runtime.GOARCH {
 			continue
 		}
 		src, err := sources.ReadFile("c/" + e.Name())
@@ -145,8 +146,13 @@ func compile(name, goarch string) (string, error) {
 	if goarch == "riscv64" {
 		prefix, more = "riscv64-linux-gnu-", []string{"-static"}
 	}
-	compiler, file := prefix+"gcc", name+".c"
+	// A program of assembly has a file for each architecture.
+	compiler, file := prefix+"gcc", name+"_"+goarch+".c"
 	src, err := sources.ReadFile("c/" + file)
+	if err != nil {
+		file = name + ".c"
+		src, err = sources.ReadFile("c/" + file)
+	}
 	if err != nil {
 		compiler, file = prefix+"g++", name+".cc"
 		if src, err = sources.ReadFile("c/" + file); err != nil {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// only: amd64
 // flags: -mamx-tile
 // AMX tiles hold data across the dump. On a CPU without AMX there is nothing to check.
 #include "trapline_test.h"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// only: amd64
 // Segment bases: FS is the thread pointer, GS is free for a program to use; segment registers may hold a selector.
 #include "trapline_test.h"
 #include <asm/prctl.h>

@@ -36,6 +36,16 @@ static long registers(uint64_t seed)
 	uint64_t out[6];
 	double y;
 
+#ifdef __riscv
+	__asm__ volatile("fmv.d fs9, %[x]\n fmv.d.x fs10, %[a]\n fmv.d.x fs11, %[b]\n"
+			 "1:\n addi %[a], %[a], 1\n addi %[b], %[b], 2\n addi %[c], %[c], 3\n addi %[d], %[d], 4\n addi %[e], %[e], 5\n"
+			 " addi %[f], %[f], 6\n addi %[n], %[n], -1\n bnez %[n], 1b\n"
+			 "fmv.d %[x], fs9\n fmv.x.d t0, fs10\n fmv.x.d t1, fs11\n"
+			 "sd t0, 0(%[o])\n sd t1, 8(%[o])\n"
+			 : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [e] "+r"(e), [f] "+r"(f), [n] "+r"(n), [x] "+f"(x)
+			 : [o] "r"(out)
+			 : "t0", "t1", "fs9", "fs10", "fs11", "memory");
+#else
 	__asm__ volatile("movq %[x], %%xmm9\n movq %[a], %%xmm10\n movq %[b], %%xmm15\n"
 			 "1:\n add $1, %[a]\n add $2, %[b]\n add $3, %[c]\n add $4, %[d]\n add $5, %[e]\n add $6, %[f]\n dec %[n]\n jnz 1b\n"
 			 "movq %%xmm9, %[x]\n movq %%xmm10, %%rax\n movq %%xmm15, %%rdx\n"
@@ -43,6 +53,7 @@ static long registers(uint64_t seed)
 			 : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [e] "+r"(e), [f] "+r"(f), [n] "+r"(n), [x] "+x"(x)
 			 : [o] "r"(out)
 			 : "rax", "rdx", "xmm9", "xmm10", "xmm15", "memory", "cc");
+#endif
 	y = seed;
 	return a == seed + 20000 && b == seed * 3 + 40000 && c == seed * 5 + 60000 && d == seed * 7 + 80000 && e == seed * 11 + 100000 &&
 	       f == seed * 13 + 120000 && x == y && out[0] == seed && out[1] == seed * 3;
