@@ -284,6 +284,88 @@ int main(void) { outer(); if (!fork()) leaves(); wait(0); outer(); return 3; }
 	}
 }
 
+// TestProfileGoProgram profiles a stripped Go program, whose functions can't have return probes, and which must not notice.
+func TestProfileGoProgram(t *testing.T) {
+	dir := t.TempDir()
+	source, binary := filepath.Join(dir, "main.go"), filepath.Join(dir, "program")
+	stages, file := filepath.Join(dir, "stages"), filepath.Join(dir, "report.json")
+	for name, text := range map[string]string{
+		source: `package main
+
+import (
+	"os"
+	"runtime"
+	"syscall"
+)
+
+type T struct{}
+
+//go:noinline
+func (*T) Inner(n int) int {
+	var big [512]int // the stack has to grow: it moves
+	if n > 0 {
+		big[n%512] = (&T{}).Inner(n - 1)
+	} else {
+		for range 30 {
+			syscall.Getppid()
+		}
+	}
+	runtime.Gosched()
+	return big[n%512] + n
+}
+
+//go:noinline
+func outer(c chan int) {
+	for range 20 {
+		syscall.Getuid()
+	}
+	go func() { c <- (&T{}).Inner(500) }()
+	if <-c != 125250 {
+		os.Exit(1)
+	}
+	for range 20 {
+		syscall.Getuid()
+	}
+}
+
+func main() {
+	for range 3 {
+		outer(make(chan int))
+	}
+	os.Exit(5)
+}
+`,
+		stages: "one main.outer\ntwo main.(*T).Inner main.gone\n",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", binary, source)
+	build.Env = append(os.Environ(), "GOFLAGS=", "GO111MODULE=off")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	cmd := exec.Command("trapline", "profile", "--stages", stages, "-o", file, "--", binary)
+	if out, err := cmd.CombinedOutput(); cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 5 {
+		t.Fatalf("the program noticed: %v\n%s", err, out)
+	}
+	r, err := readReport(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkReport(t, r)
+	if one := calls(stageOf(t, r, "one"), "syscall:getuid"); one != 120 {
+		t.Errorf("stage one: %d calls of getuid, want 120", one)
+	}
+	if two := calls(stageOf(t, r, "two"), "syscall:getppid"); two != 90 {
+		t.Errorf("stage two: %d calls of getppid, want 90", two)
+	}
+	if !strings.Contains(strings.Join(r.Warnings, "\n"), "main.gone") {
+		t.Errorf("what the program does not have is not said: %q", r.Warnings)
+	}
+}
+
 // TestProfileReports writes all reports of one run.
 func TestProfileReports(t *testing.T) {
 	target := startTarget(t, "mem_anon")

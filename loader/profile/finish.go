@@ -101,15 +101,23 @@ func (r *Recorder) functionSpans() []span {
 	slices.SortStableFunc(r.marks, func(a, b mark) int { return cmp.Compare(a.at, b.at) })
 	var (
 		spans []span
-		open  = map[uint32][]int{} // by thread: its spans that have not ended, the innermost last
+		open  = map[uint32][]int{} // by thread, or process: its spans that have not ended, the innermost last
 		which = map[int]int{}      // the function of a span
 		of    = r.stageOf
 	)
 	for _, m := range r.marks {
-		stack := open[m.tid]
+		task := m.tid
+		if r.opts.Map.moves {
+			task = m.pid
+		}
+		stack := open[task]
 		if m.entry {
+			// A Go function whose stack has to grow begins a second time.
+			if r.opts.Map.moves && slices.ContainsFunc(stack, func(s int) bool { return which[s] == m.function }) {
+				continue
+			}
 			which[len(spans)] = m.function
-			open[m.tid] = append(stack, len(spans))
+			open[task] = append(stack, len(spans))
 			spans = append(spans, span{stage: of[m.function], pid: int(m.pid), start: m.at, end: -1})
 			continue
 		}
@@ -123,7 +131,7 @@ func (r *Recorder) functionSpans() []span {
 		for _, s := range stack[at:] { // what is inside never returned: it was left by a long jump
 			spans[s].end = m.at
 		}
-		open[m.tid] = stack[:at]
+		open[task] = stack[:at]
 	}
 	last := map[uint32]int64{} // of each process, the last thing that is known
 	for _, m := range r.marks {

@@ -42,6 +42,7 @@ type Map struct {
 	Section string
 
 	lines []mapLine
+	moves bool     // the program moves work from thread to thread, as Go does: its functions belong to the process
 	waits []string // labels of probes whose calls only wait for others in this program
 }
 
@@ -98,7 +99,8 @@ func ReadMap(name string, text io.Reader, binary string, args []string) (*Map, e
 func (m *Map) add(section, stage string, functions []string) error {
 	for _, function := range functions {
 		l := mapLine{section, stage, function}
-		if strings.ContainsAny(strings.TrimPrefix(function, "syscall:"), ":%*?[") {
+		// Go's methods have brackets and stars in their names.
+		if strings.ContainsAny(strings.TrimPrefix(function, "syscall:"), ":%?[") || strings.Contains(function, "*") && !strings.Contains(function, "(*") {
 			return fmt.Errorf("%q is no function's name", function)
 		}
 		if slices.ContainsFunc(m.lines, func(o mapLine) bool { return o.function == function && (o.section == section || o.section == "") }) {
@@ -173,27 +175,64 @@ func (m *Map) calls() map[string]int {
 	return of
 }
 
-// specs are two probes for each function of the program: its entry and its return.
-func (m *Map) specs() ([]*probes.Spec, error) {
-	var specs []*probes.Spec
-	for _, l := range m.functions() {
-		for _, provider := range []string{"uprobe", "uretprobe"} {
-			spec, err := probes.Parse(provider + ":" + m.Binary + ":" + l.function)
+// A mapProbe is a probe for a function of the map: its entry, or one of its returns.
+type mapProbe struct {
+	spec     *probes.Spec
+	function int // index into functions
+	entry    bool
+}
+
+// probes are those of the functions. What a Go program does not have is left out.
+func (m *Map) probes() ([]mapProbe, error) {
+	functions := m.functions()
+	if len(functions) == 0 {
+		return nil, nil
+	}
+	program, err := readGoProgram(m.Binary)
+	if err != nil {
+		return nil, fmt.Errorf("stage map %s: %w", m.Name, err)
+	}
+	m.moves = program != nil
+	var list []mapProbe
+	for i, l := range functions {
+		add := func(place string, entry bool) error {
+			spec, err := probes.Parse(place)
 			if err != nil {
-				return nil, fmt.Errorf("stage map %s: stage %s: %w", m.Name, l.stage, err)
+				return fmt.Errorf("stage map %s: stage %s: %w", m.Name, l.stage, err)
 			}
-			specs = append(specs, spec)
+			list = append(list, mapProbe{spec, i, entry})
+			return nil
+		}
+		if program == nil {
+			if err := errors.Join(add("uprobe:"+m.Binary+":"+l.function, true), add("uretprobe:"+m.Binary+":"+l.function, false)); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		entry, returns, ok, err := program.places(l.function)
+		if err != nil {
+			return nil, fmt.Errorf("stage map %s: stage %s: %s in %s: %w", m.Name, l.stage, l.function, m.Binary, err)
+		}
+		if !ok {
+			continue
+		}
+		err = add(fmt.Sprintf("uprobe:%s:%#x", m.Binary, entry), true)
+		for _, address := range returns {
+			err = errors.Join(err, add(fmt.Sprintf("uprobe:%s:%#x", m.Binary, address), false))
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
-	return specs, nil
+	return list, nil
 }
 
 // missing says which functions the program does not have, and fails if it has none of them.
-func (m *Map) missing(specs []*probes.Spec, placed map[*probes.Spec]bool) ([]string, error) {
+func (m *Map) missing(list []mapProbe, placed map[*probes.Spec]bool) ([]string, error) {
 	functions := m.functions()
 	var lost, gone []string
 	for i, l := range functions {
-		if !placed[specs[2*i]] {
+		if !slices.ContainsFunc(list, func(p mapProbe) bool { return p.function == i && p.entry && placed[p.spec] }) {
 			lost = append(lost, l.function)
 		}
 	}

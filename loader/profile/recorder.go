@@ -110,12 +110,14 @@ func Open(ctx context.Context, opts *Options) (*Recorder, error) {
 		return nil, err
 	}
 	specs := slices.Clone(set.specs)
-	var functions []*probes.Spec
+	var functions []mapProbe
 	if r.opts.Map != nil {
-		if functions, err = r.opts.Map.specs(); err != nil {
+		if functions, err = r.opts.Map.probes(); err != nil {
 			return nil, err
 		}
-		specs = append(specs, functions...)
+		for _, f := range functions {
+			specs = append(specs, f.spec)
+		}
 	}
 	ring := r.opts.Ring
 	if ring == 0 {
@@ -151,12 +153,12 @@ func (r *Recorder) nameStages() {
 }
 
 // assign says of each placed probe what it is for.
-func (r *Recorder) assign(set *set, functions []*probes.Spec) error {
+func (r *Recorder) assign(set *set, functions []mapProbe) error {
 	placed := map[*probes.Spec]bool{}
 	for _, p := range r.session.Probes() {
 		placed[p.Spec] = true
-		if i := slices.Index(functions, p.Spec); i >= 0 {
-			r.byLabel[p.Label] = role{probe: -1, function: i / 2, entry: i%2 == 0}
+		if i := slices.IndexFunc(functions, func(f mapProbe) bool { return f.spec == p.Spec }); i >= 0 {
+			r.byLabel[p.Label] = role{probe: -1, function: functions[i].function, entry: functions[i].entry}
 			continue
 		}
 		if set.left(p.Label) {
@@ -305,7 +307,7 @@ func (r *Recorder) take(e *probes.Event) {
 	case r.own[e.TID]:
 	case role.probe < 0:
 		r.marks = append(r.marks, mark{at: int64(e.Time), tid: e.TID, pid: e.PID, function: role.function, entry: role.entry})
-		if e.Kind == probes.KindEntry { // late, as events are: for the table that is shown meanwhile
+		if role.entry { // late, as events are: for the table that is shown meanwhile
 			r.enter(r.stageOf[role.function])
 		}
 	case len(r.calls) == maxCalls:

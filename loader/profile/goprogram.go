@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package profile
+
+import (
+	"debug/elf"
+	"debug/gosym"
+	"errors"
+	"fmt"
+)
+
+// A goProgram is a program whose functions can't have return probes: Go moves its stacks, and with them return addresses that are not
+// its own. In their place the functions' return instructions are probed. Its functions are known by Go's own table, which a stripped
+// program has too.
+type goProgram struct {
+	functions map[string]*gosym.Func
+	text      *elf.Section
+	code      []byte
+}
+
+// maxText is the largest text that is read, in bytes: far more than any Go program has.
+const maxText = 1 << 30
+
+// readGoProgram reads what is known of a Go program's functions; nil if it is no Go program.
+func readGoProgram(path string) (*goProgram, error) {
+	f, err := elf.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	defer f.Close()
+	table, text := f.Section(".gopclntab"), f.Section(".text")
+	if table == nil {
+		table = f.Section(".data.rel.ro.gopclntab")
+	}
+	if table == nil || text == nil {
+		return nil, nil
+	}
+	if table.Size > maxText || text.Size > maxText {
+		return nil, fmt.Errorf("%s: sections of %d and %d bytes are more than a program has", path, table.Size, text.Size)
+	}
+	lines, err := table.Data()
+	if err != nil {
+		return nil, fmt.Errorf("%s: .gopclntab: %w", path, err)
+	}
+	code, err := text.Data()
+	if err != nil {
+		return nil, fmt.Errorf("%s: .text: %w", path, err)
+	}
+	symbols, err := newGoTable(lines, text.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("%s: .gopclntab: %w", path, err)
+	}
+	p := &goProgram{functions: map[string]*gosym.Func{}, text: text, code: code}
+	for i := range symbols.Funcs {
+		p.functions[symbols.Funcs[i].Name] = &symbols.Funcs[i]
+	}
+	return p, nil
+}
+
+// newGoTable reads Go's table of functions. The standard library's reader panics at what is not one.
+func newGoTable(lines []byte, text uint64) (t *gosym.Table, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			t, err = nil, fmt.Errorf("not Go's table of functions: %v", p)
+		}
+	}()
+	return gosym.NewTable(nil, gosym.NewLineTable(lines, text))
+}
+
+// places gives the address of a function's first instruction and those of its returns; ok is false if the program does not have it.
+func (p *goProgram) places(name string) (entry uint64, returns []uint64, ok bool, err error) {
+	f, ok := p.functions[name]
+	if !ok {
+		return 0, nil, false, nil
+	}
+	start, end := f.Entry-p.text.Addr, f.End-p.text.Addr
+	if f.Entry < p.text.Addr || start >= end || end > uint64(len(p.code)) {
+		return 0, nil, false, errors.New("Go's table of functions names what is not in the program's text")
+	}
+	offsets, err := returnsIn(p.code[start:end])
+	if err != nil {
+		return 0, nil, false, err
+	}
+	for _, offset := range offsets {
+		returns = append(returns, f.Entry+offset)
+	}
+	return f.Entry, returns, true, nil
+}
