@@ -238,8 +238,19 @@ func TestPageContrast(t *testing.T) {
 	}
 	for _, dark := range []bool{false, true} {
 		for _, pair := range [][2]string{
-			{"text", "page"}, {"text", "card"}, {"text", "stripe"}, {"text", "mark"}, {"dim", "page"}, {"dim", "card"}, {"dim", "stripe"}, {"dim", "mark"},
-			{"accent", "card"}, {"accent", "mark"}, {"bad", "bad-ground"}, {"text", "bad-ground"}, {"text", "warn-ground"},
+			{"text", "page"},
+			{"text", "card"},
+			{"text", "stripe"},
+			{"text", "mark"},
+			{"dim", "page"},
+			{"dim", "card"},
+			{"dim", "stripe"},
+			{"dim", "mark"},
+			{"accent", "card"},
+			{"accent", "mark"},
+			{"bad", "bad-ground"},
+			{"text", "bad-ground"},
+			{"text", "warn-ground"},
 		} {
 			a, b := luminance(cssColour(t, pair[0], dark)), luminance(cssColour(t, pair[1], dark))
 			if contrast := (max(a, b) + 0.05) / (min(a, b) + 0.05); contrast < 4.5 {

@@ -189,7 +189,7 @@ func TestPageTimeline(t *testing.T) {
 	}
 	// Fill the width with it, and go down to the calls that it is made of.
 	b.key("Enter", "}")
-	if d := details(); !strings.Contains(d, "in stage tree") {
+	if d := details(); !strings.Contains(d, "in stage tree") || !strings.Contains(d, "by trapline 9000") {
 		t.Errorf("below the stage is %q, expected a call of stage tree", d)
 	}
 	b.key("e", "Enter")

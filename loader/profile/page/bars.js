@@ -89,12 +89,18 @@ function stageUnit(stages) {
   return {size: 1e3, name: 'µs', places: 3};
 }
 
+// chooseBars sets whether a bar is as long as its stage took, or all are the same.
+function chooseBars(share) {
+  byShare = share;
+  $('bars-time').setAttribute('aria-pressed', !share);
+  $('bars-share').setAttribute('aria-pressed', share);
+  drawBars();
+}
+
 for (const [id, share] of [['bars-time', false], ['bars-share', true]]) {
   $(id).addEventListener('click', () => {
-    byShare = share;
-    $('bars-time').setAttribute('aria-pressed', !share);
-    $('bars-share').setAttribute('aria-pressed', share);
-    drawBars();
+    chooseBars(share);
+    keepAddress();
   });
 }
 onLook(drawBars);

@@ -104,6 +104,7 @@ timeline.addEventListener('keydown', (event) => {
   const action = keys[event.key] || keys[event.key.toLowerCase()];
   if (!action || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
+  hideTip();
   action();
 });
 

@@ -129,7 +129,7 @@ function describe(row, item) {
   if (row.kind === 'stage') {
     const stage = report.stages[item.index];
     const own = report.processes.find((p) => p.pid === item.pid)?.stages.find((s) => printable(s.name) === item.name);
-    const pairs = [['takes', time(duration)], ['begins at', time(item.start)], ['of', processName(item.pid)]];
+    const pairs = [['takes', time(duration)], ['begins at', `${fixed(item.start / 1e6, 3)} ms`], ['of', processName(item.pid)]];
     if (stage?.what) pairs.push(['does', printable(stage.what)]);
     if (own && own.wall_ns > 0) {
       pairs.push(['at work', time(own.wall_ns)], ['unexplained', percent(own.unexplained_ns / own.wall_ns)]);
@@ -137,7 +137,8 @@ function describe(row, item) {
     return [item.name, pairs];
   }
   const probe = report.probes[calls.probe[item]];
-  const pairs = [['takes', time(duration)], ['begins at', time(calls.start[item])], ['by', row.thread.name]];
+  const pairs = [['takes', time(duration)], ['begins at', `${fixed(calls.start[item] / 1e6, 6)} ms`], ['by', row.lane.name]];
+  if (row.thread.tid !== row.thread.pid) pairs.push(['thread', row.thread.name]);
   const stage = report.stages[calls.stage[item]];
   pairs.push(['in stage', stage ? printable(stage.name) : 'none']);
   if (probe.wait) pairs.push(['kind', 'waits']);

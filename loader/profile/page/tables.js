@@ -60,7 +60,7 @@ function processColumns() {
       const value = (r) => r.walls[i];
       return {...figureColumn(`stage${i}`, printable(stage.name), `${printable(stage.name)}, ${unit.name}`, value, unit.size, unit.places), heat: (r) => {
         const wall = value(r);
-        return wall === null || slowest === 0 ? null : {share: wall / slowest, slowest: stage.n > 1 && wall === slowest};
+        return wall === null || slowest === 0 || stage.n < 2 ? null : {share: wall / slowest, slowest: wall === slowest};
       }};
     }),
   ];
