@@ -119,6 +119,9 @@ func Programs(goarch string) ([]string, error) {
 	return names, nil
 }
 
+// BuildFor compiles a C program for another architecture and returns its path in the cache.
+func BuildFor(goarch, name string) (string, error) { return compile(name, goarch) }
+
 // Prepare compiles programs for a guest of another architecture, which shares this machine's cache but has no compiler: Build
 // finds them there.
 func Prepare(goarch string, names ...string) error {
