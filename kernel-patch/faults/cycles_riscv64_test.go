@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/kernel-patch/abi"
 )
 
 // How often a probe comes and goes.
@@ -93,18 +95,18 @@ func TestCycles(t *testing.T) {
 }
 
 // randomAttr is a probe of any kind on any function.
-func randomAttr(random *rand.Rand, k *kernelText) wireAttr {
-	attr := wireAttr{Kind: kindEntry + uint32(random.IntN(3)), GroupFD: -1, Address: k.functions[random.IntN(len(k.functions))].Address}
+func randomAttr(random *rand.Rand, k *kernelText) abi.Attr {
+	attr := abi.Attr{Kind: abi.KindEntry + uint32(random.IntN(3)), GroupFD: -1, Address: k.functions[random.IntN(len(k.functions))].Address}
 	if random.IntN(2) == 0 {
-		attr.Flags |= flagNoJump
+		attr.Flags |= abi.FlagNoJump
 	}
-	if attr.Kind != kindEntry && random.IntN(4) == 0 {
-		attr.Flags |= flagErrors
+	if attr.Kind != abi.KindEntry && random.IntN(4) == 0 {
+		attr.Flags |= abi.FlagErrors
 	}
-	if attr.Kind == kindLatency && random.IntN(4) == 0 {
-		attr.Flags |= flagCPUTime
+	if attr.Kind == abi.KindLatency && random.IntN(4) == 0 {
+		attr.Flags |= abi.FlagCPUTime
 	}
-	if attr.Kind != kindEntry && random.IntN(4) == 0 {
+	if attr.Kind != abi.KindEntry && random.IntN(4) == 0 {
 		attr.Active = 1 + uint32(random.IntN(3)) // too few for some
 	}
 	return attr

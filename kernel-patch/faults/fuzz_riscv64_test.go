@@ -19,6 +19,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/kernel-patch/abi"
 )
 
 // shortFuzz is how long the fuzzer runs in the short form.
@@ -131,8 +133,8 @@ type fuzzThread struct {
 
 	// What an attr points to.
 	symbol    [64]byte
-	fetches   [16]wireFetch
-	tests     [32]wireTest
+	fetches   [16]abi.Fetch
+	tests     [32]abi.Test
 	constants [256]byte
 }
 
@@ -179,7 +181,7 @@ func (f *fuzzThread) step() {
 }
 
 func (f *fuzzThread) open() {
-	attr, size, flags := f.attr(), unsafe.Sizeof(wireAttr{}), uint32(0)
+	attr, size, flags := f.attr(), unsafe.Sizeof(abi.Attr{}), uint32(0)
 	if f.one(20) {
 		size = uintptr(f.number())
 	}
@@ -188,13 +190,13 @@ func (f *fuzzThread) open() {
 	}
 	// More than the struct is behind it, so that a longer size reads memory that is there.
 	var long struct {
-		wireAttr
+		abi.Attr
 		_ [4096]byte
 	}
-	long.wireAttr = attr
-	at := &long.wireAttr
+	long.Attr = attr
+	at := &long.Attr
 	if f.one(100) {
-		at = (*wireAttr)(unsafe.Pointer(&f.area[f.IntN(fuzzArea-200)])) // not mapped, or a mapped ring
+		at = (*abi.Attr)(unsafe.Pointer(&f.area[f.IntN(fuzzArea-200)])) // not mapped, or a mapped ring
 	}
 	fd, errno := openRaw(at, size, flags)
 	f.expect("open", errno, unix.E2BIG, unix.EINVAL, unix.EFAULT, unix.ENOENT, unix.EADDRNOTAVAIL, unix.ERANGE, unix.EILSEQ, unix.EACCES,
@@ -219,18 +221,18 @@ func errnoOf(err error) unix.Errno {
 }
 
 func (f *fuzzThread) ioctl() {
-	request := []uintptr{iocEnable, iocEnable, iocEnable, iocDisable, iocReset, iocFollow, iocLaunch, iocInfo}[f.IntN(8)]
+	request := []uintptr{abi.IocEnable, abi.IocEnable, abi.IocEnable, abi.IocDisable, abi.IocReset, abi.IocFollow, abi.IocLaunch, abi.IocInfo}[f.IntN(8)]
 	argument := uintptr(f.IntN(2))
-	var info wireInfo
+	var info abi.Info
 	switch request {
-	case iocInfo:
+	case abi.IocInfo:
 		argument = uintptr(unsafe.Pointer(&info))
-	case iocFollow:
+	case abi.IocFollow:
 		argument = uintptr([]int{os.Getpid(), f.load, 1, 1 << 22}[f.IntN(4)])
 	}
 	if f.one(20) {
 		argument = uintptr(f.number())
-		if request == iocInfo {
+		if request == abi.IocInfo {
 			argument = uintptr(unsafe.Pointer(&f.area[f.IntN(fuzzArea-200)]))
 		}
 	}

@@ -2,7 +2,11 @@
 
 package faults
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/trapline/trapline/kernel-patch/abi"
+)
 
 // number is one that is likely to be treated in a special way.
 func (f *fuzzThread) number() uint64 {
@@ -42,22 +46,22 @@ var fuzzSymbols = []string{
 }
 
 // attr is one that the kernel takes, as a rule; else with some of its bytes changed.
-func (f *fuzzThread) attr() wireAttr {
-	a := wireAttr{
-		Kind: kindEntry + uint32(f.IntN(3)), Flags: uint64(f.IntN(flagsAll + 1)), GroupFD: -1, Cookie: f.Uint64(),
+func (f *fuzzThread) attr() abi.Attr {
+	a := abi.Attr{
+		Kind: abi.KindEntry + uint32(f.IntN(3)), Flags: uint64(f.IntN(abi.FlagsAll + 1)), GroupFD: -1, Cookie: f.Uint64(),
 		Address: f.functions[f.IntN(len(f.functions))],
 	}
 	a.Size = uint32(unsafe.Sizeof(a))
 	switch a.Kind {
-	case kindEntry:
-		a.Flags &^= flagErrors | flagCPUTime
+	case abi.KindEntry:
+		a.Flags &^= abi.FlagErrors | abi.FlagCPUTime
 		if f.one(3) {
 			a.Offset = uint64(f.IntN(64))
 		}
-	case kindReturn:
-		a.Flags &^= flagValue | flagCPUTime
-	case kindLatency:
-		a.Flags &^= flagValue
+	case abi.KindReturn:
+		a.Flags &^= abi.FlagValue | abi.FlagCPUTime
+	case abi.KindLatency:
+		a.Flags &^= abi.FlagValue
 	}
 	if f.one(3) {
 		a.GroupFD = int32(f.fd())
@@ -69,19 +73,19 @@ func (f *fuzzThread) attr() wireAttr {
 		a.Address = 0
 	}
 	if f.one(3) {
-		a.Contexts = uint32(f.IntN(contextsMax + 1))
-		if a.Kind != kindEntry {
+		a.Contexts = uint32(f.IntN(abi.ContextsMax + 1))
+		if a.Kind != abi.KindEntry {
 			a.Active = uint32(f.IntN(100))
 		}
 	}
-	if a.Flags&flagEvents == 0 {
-		a.Flags &^= flagRegs
+	if a.Flags&abi.FlagEvents == 0 {
+		a.Flags &^= abi.FlagRegs
 	} else if f.one(3) {
 		a.StackWords = uint32(f.IntN(65))
 	} else if f.one(10) {
 		a.Frames = uint32(f.IntN(65)) // not all kernels have them
 	}
-	if a.Flags&flagValue != 0 || f.one(2) {
+	if a.Flags&abi.FlagValue != 0 || f.one(2) {
 		f.fetched(&a)
 	}
 	if f.one(3) {
@@ -91,10 +95,10 @@ func (f *fuzzThread) attr() wireAttr {
 }
 
 // fetched adds values and a predicate of them.
-func (f *fuzzThread) fetched(a *wireAttr) {
+func (f *fuzzThread) fetched(a *abi.Attr) {
 	a.FetchCount = 1 + uint32(f.IntN(12))
 	for i := range f.fetches {
-		f.fetches[i] = f.fetch(a.Kind != kindEntry, i > 0)
+		f.fetches[i] = f.fetch(a.Kind != abi.KindEntry, i > 0)
 	}
 	a.Fetches = uint64(uintptr(unsafe.Pointer(&f.fetches[0])))
 	if f.one(8) {
@@ -104,7 +108,7 @@ func (f *fuzzThread) fetched(a *wireAttr) {
 		return
 	}
 	a.TestCount = f.predicate(f.tests[:8], a.FetchCount, false)
-	if a.Kind != kindEntry {
+	if a.Kind != abi.KindEntry {
 		a.ReturnTestCount = f.predicate(f.tests[a.TestCount:][:8], a.FetchCount, true)
 	}
 	a.Tests = uint64(uintptr(unsafe.Pointer(&f.tests[0])))
@@ -118,8 +122,8 @@ func (f *fuzzThread) fetched(a *wireAttr) {
 }
 
 // fetch is one value. returns: of a probe that sees the return; text: it may be a string.
-func (f *fuzzThread) fetch(returns, text bool) wireFetch {
-	w := wireFetch{Derefs: uint8(f.IntN(5)), Size: 1 << f.IntN(4), Format: uint8(f.IntN(2))}
+func (f *fuzzThread) fetch(returns, text bool) abi.Fetch {
+	w := abi.Fetch{Derefs: uint8(f.IntN(5)), Size: 1 << f.IntN(4), Format: uint8(f.IntN(2))}
 	w.User = uint8(f.IntN(1 << w.Derefs))
 	for i := range w.Offset[:w.Derefs] {
 		w.Offset[i] = int32(f.number())
@@ -141,7 +145,7 @@ func (f *fuzzThread) fetch(returns, text bool) wireFetch {
 		}
 	case 3:
 		if text {
-			return wireFetch{Base: 3, Format: 2, Size: 1, String: uint8(f.IntN(4)), AtReturn: w.AtReturn} // comm
+			return abi.Fetch{Base: 3, Format: 2, Size: 1, String: uint8(f.IntN(4)), AtReturn: w.AtReturn} // comm
 		}
 	default:
 		w.Index = uint8(f.IntN(32))
@@ -153,25 +157,25 @@ func (f *fuzzThread) fetch(returns, text bool) wireFetch {
 }
 
 // predicate writes comparisons and what joins them.
-func (f *fuzzThread) predicate(tests []wireTest, fetches uint32, atReturn bool) uint32 {
+func (f *fuzzThread) predicate(tests []abi.Test, fetches uint32, atReturn bool) uint32 {
 	n := 0
 	for i := range 1 + f.IntN(3) {
 		left := f.IntN(int(fetches))
 		if !atReturn && f.fetches[left].AtReturn == 1 {
 			left = 0
 		}
-		test := wireTest{Op: uint8(f.IntN(7)), Left: uint8(left), Signed: uint8(f.IntN(2)), Value: f.number()}
+		test := abi.Test{Op: uint8(f.IntN(7)), Left: uint8(left), IsSigned: uint8(f.IntN(2)), Value: f.number()}
 		if f.fetches[left].Format >= 2 {
-			test = wireTest{Op: uint8(7 + f.IntN(3)), Left: uint8(left), Right: uint8(f.IntN(4))}
+			test = abi.Test{Op: uint8(7 + f.IntN(3)), Left: uint8(left), Right: uint8(f.IntN(4))}
 		}
 		tests[n] = test
 		n++
 		if i > 0 {
-			tests[n] = wireTest{Op: uint8(10 + f.IntN(2))}
+			tests[n] = abi.Test{Op: uint8(10 + f.IntN(2))}
 			n++
 		}
 		if f.one(4) && n < len(tests)-2 {
-			tests[n] = wireTest{Op: 12}
+			tests[n] = abi.Test{Op: 12}
 			n++
 		}
 	}

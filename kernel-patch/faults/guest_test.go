@@ -24,7 +24,7 @@ type guestRun struct {
 }
 
 var guestRuns = []guestRun{
-	{config: "small", series: "6.12", run: "^Test(ABISizes|Exact|Text|Sweep|Methods|Cycles|Killed|Fuzz)$"},
+	{config: "small", series: "6.12", run: "^Test(Exact|Text|Sweep|Methods|Cycles|Killed|Fuzz)$"},
 	{config: "bench", series: "6.12", run: "^Test(Exact|Peer|Sweep)$", stress: true},
 	{config: "preempt", series: "6.12", run: "^Test(Exact|Text|Sweep|Methods|Cycles|Killed|Fuzz)$", stress: true},
 	{config: "debug", series: "6.12", run: "^Test(Exact|Methods|Hotplug|Fuzz|Killed)$", stress: true},

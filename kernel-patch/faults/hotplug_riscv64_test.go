@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/kernel-patch/abi"
 )
 
 // How often a hart goes and comes back.
@@ -34,8 +36,8 @@ func TestHotplug(t *testing.T) {
 	}
 	t.Cleanup(func() { turn(t, "1") })
 	for i := range rounds {
-		flags := uint64(i%2) * flagNoJump
-		hotplugRound(t, wireAttr{Kind: kindEntry + uint32(i%3), Flags: flags, GroupFD: -1, Address: text(t).only(t, "write_null").Address})
+		flags := uint64(i%2) * abi.FlagNoJump
+		hotplugRound(t, abi.Attr{Kind: abi.KindEntry + uint32(i%3), Flags: flags, GroupFD: -1, Address: text(t).only(t, "write_null").Address})
 		if t.Failed() {
 			return
 		}
@@ -50,7 +52,7 @@ func turn(t *testing.T, on string) {
 }
 
 // hotplugRound places a probe while the hart is off, and takes it out while it is off again.
-func hotplugRound(t *testing.T, attr wireAttr) {
+func hotplugRound(t *testing.T, attr abi.Attr) {
 	const calls = 50
 	p, err := openProbe(attr, nil)
 	if err != nil {

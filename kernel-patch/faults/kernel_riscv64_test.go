@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trapline/trapline/kernel-patch/abi"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -178,9 +179,9 @@ func countExactly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(null)
-	for _, flags := range []uint64{0, flagNoJump} {
-		for _, kind := range []uint32{kindEntry, kindReturn, kindLatency} {
-			p, err := openProbe(wireAttr{Kind: kind, Flags: flags, GroupFD: -1, Address: text(t).only(t, "write_null").Address}, nil)
+	for _, flags := range []uint64{0, abi.FlagNoJump} {
+		for _, kind := range []uint32{abi.KindEntry, abi.KindReturn, abi.KindLatency} {
+			p, err := openProbe(abi.Attr{Kind: kind, Flags: flags, GroupFD: -1, Address: text(t).only(t, "write_null").Address}, nil)
 			if err != nil {
 				t.Errorf("probe write_null: %v", err)
 				return

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trapline/trapline/kernel-patch/abi"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -80,10 +81,10 @@ func victimRound(k *kernelText, random *rand.Rand, n int, step func()) error {
 	for len(group) < n {
 		attr := randomAttr(random, k)
 		attr.GroupFD = int32(leader.fd)
-		attr.Flags |= flagEvents
+		attr.Flags |= abi.FlagEvents
 		p, err := openProbe(attr, nil)
 		if why, ok := errors.AsType[*refusal](err); ok && why.documented() {
-			if why.reason == reasonSlots {
+			if why.reason == abi.ReasonSlots {
 				break
 			}
 			continue
@@ -111,7 +112,7 @@ func victimRound(k *kernelText, random *rand.Rand, n int, step func()) error {
 		return fmt.Errorf("map the ring: %w", err)
 	}
 	step()
-	if err := leader.control(iocEnable, wholeGroup); err != nil {
+	if err := leader.control(abi.IocEnable, abi.WholeGroup); err != nil {
 		return err
 	}
 	step()
@@ -122,7 +123,7 @@ func victimRound(k *kernelText, random *rand.Rand, n int, step func()) error {
 	}
 	step()
 	if random.IntN(2) == 0 {
-		if err := leader.control(iocDisable, wholeGroup); err != nil {
+		if err := leader.control(abi.IocDisable, abi.WholeGroup); err != nil {
 			return err
 		}
 		step()

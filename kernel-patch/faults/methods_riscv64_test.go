@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/kernel-patch/abi"
 )
 
 // sensitive are functions that run with locks held, while tasks are switched, in faults and interrupts: where a mistake of the probe is one
@@ -45,25 +47,25 @@ func TestMethods(t *testing.T) {
 }
 
 func methodsRound(t *testing.T, k *kernelText, random *rand.Rand, w *worker, reads bool) {
-	fetches := []wireFetch{
+	fetches := []abi.Fetch{
 		{Base: 0, Index: 10, Size: 8},
 		{Base: 3, Format: 2, Size: 1, String: 1},
 	}
 	if reads {
 		// The string is no user's address as a rule, which must do no harm either.
-		fetches = append(fetches, wireFetch{Base: 0, Index: 11, Size: 8, Derefs: 1},
-			wireFetch{Base: 0, Index: 11, Derefs: 1, User: 1, Format: 3, Size: 1})
+		fetches = append(fetches, abi.Fetch{Base: 0, Index: 11, Size: 8, Derefs: 1},
+			abi.Fetch{Base: 0, Index: 11, Derefs: 1, User: 1, Format: 3, Size: 1})
 	}
 	var group []probe
 	var names []string
 	methods := map[uint32]int{}
 	for _, name := range sensitive {
 		for _, f := range k.symbols.Lookup(name) {
-			for _, flags := range []uint64{0, flagNoJump} {
-				attr := wireAttr{Kind: kindEntry + uint32(random.IntN(3)), Flags: flags, GroupFD: -1, Address: f.Address}
-				var with []wireFetch
+			for _, flags := range []uint64{0, abi.FlagNoJump} {
+				attr := abi.Attr{Kind: abi.KindEntry + uint32(random.IntN(3)), Flags: flags, GroupFD: -1, Address: f.Address}
+				var with []abi.Fetch
 				if random.IntN(2) == 0 {
-					attr.Flags |= flagEvents | flagRegs
+					attr.Flags |= abi.FlagEvents | abi.FlagRegs
 					attr.StackWords = 8
 					with = fetches
 				}
@@ -95,8 +97,8 @@ func methodsRound(t *testing.T, k *kernelText, random *rand.Rand, w *worker, rea
 	if err != nil {
 		t.Fatalf("map the ring: %v", err)
 	}
-	err = group[0].control(iocEnable, wholeGroup)
-	err = errors.Join(err, w.round(), group[0].control(iocDisable, wholeGroup))
+	err = group[0].control(abi.IocEnable, abi.WholeGroup)
+	err = errors.Join(err, w.round(), group[0].control(abi.IocDisable, abi.WholeGroup))
 	hits, missed := uint64(0), uint64(0)
 	for i, p := range group {
 		stats, e := p.stats()
@@ -110,6 +112,6 @@ func methodsRound(t *testing.T, k *kernelText, random *rand.Rand, w *worker, rea
 	if err := errors.Join(err, unix.Munmap(ring)); err != nil {
 		t.Error(err)
 	}
-	t.Logf("%d probes (%d jump, %d slot, %d simulated): %d hits, %d missed", len(group), methods[methodJump], methods[methodSlot],
-		methods[methodSimulate], hits, missed)
+	t.Logf("%d probes (%d jump, %d slot, %d simulated): %d hits, %d missed", len(group), methods[abi.MethodJump], methods[abi.MethodSlot],
+		methods[abi.MethodSimulate], hits, missed)
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/kernel-patch/abi"
 )
 
 // peerFile places a native kprobe (internal/bench/riscv/peer): "entry SYMBOL+OFFSET", "latency SYMBOL", "off". Read, it gives how often
@@ -47,14 +49,14 @@ func TestPeer(t *testing.T) {
 	second, inside := secondInstruction(t, f.Address)
 	t.Logf("%s: the second instruction is at +%d", name, second)
 
-	for _, flags := range []uint64{0, flagNoJump} {
-		attr := wireAttr{Kind: kindEntry, Flags: flags, GroupFD: -1, Address: f.Address}
+	for _, flags := range []uint64{0, abi.FlagNoJump} {
+		attr := abi.Attr{Kind: abi.KindEntry, Flags: flags, GroupFD: -1, Address: f.Address}
 
 		t.Run(fmt.Sprintf("kprobe first, flags %#x", flags), func(t *testing.T) {
 			peerMust(t, "entry "+name+"+0")
 			p, err := openProbe(attr, nil)
-			if why, ok := errors.AsType[*refusal](err); !ok || why.errno != unix.EBUSY || why.reason != reasonKprobe {
-				t.Errorf("a probe where a kprobe is: %v, want EBUSY and the reason %v", err, reasonKprobe)
+			if why, ok := errors.AsType[*refusal](err); !ok || why.errno != unix.EBUSY || why.reason != abi.ReasonKprobe {
+				t.Errorf("a probe where a kprobe is: %v, want EBUSY and the reason %v", err, abi.ReasonKprobe)
 			}
 			if err == nil {
 				p.close()
@@ -91,9 +93,9 @@ func TestPeer(t *testing.T) {
 	}
 
 	t.Run("both in one function", func(t *testing.T) {
-		for _, kind := range []uint32{kindEntry, kindReturn, kindLatency} {
+		for _, kind := range []uint32{abi.KindEntry, abi.KindReturn, abi.KindLatency} {
 			peerMust(t, fmt.Sprintf("entry %s+%d", name, inside))
-			p, err := openProbe(wireAttr{Kind: kind, GroupFD: -1, Address: f.Address}, nil)
+			p, err := openProbe(abi.Attr{Kind: kind, GroupFD: -1, Address: f.Address}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -135,7 +137,7 @@ func peerMust(t *testing.T, line string) {
 func secondInstruction(t *testing.T, address uint64) (second, inside uint64) {
 	t.Helper()
 	for offset := uint64(2); offset < 64 && inside == 0; offset += 2 {
-		p, err := openProbe(wireAttr{Kind: kindEntry, GroupFD: -1, Address: address, Offset: offset}, nil)
+		p, err := openProbe(abi.Attr{Kind: abi.KindEntry, GroupFD: -1, Address: address, Offset: offset}, nil)
 		if errors.Is(err, unix.EILSEQ) {
 			continue
 		}

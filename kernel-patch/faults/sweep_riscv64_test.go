@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trapline/trapline/kernel-patch/abi"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -29,7 +30,7 @@ const (
 func TestSweep(t *testing.T) {
 	watchKernel(t)
 	random := rand.New(rand.NewPCG(seed(t), 0))
-	s := &sweep{t: t, k: text(t), note: notebook(t, "function"), placed: map[uint64]wireInfo{}, refused: map[uint64]*refusal{}}
+	s := &sweep{t: t, k: text(t), note: notebook(t, "function"), placed: map[uint64]abi.Info{}, refused: map[uint64]*refusal{}}
 	var err error
 	if s.worker, err = newWorker(t.TempDir(), 1); err != nil {
 		t.Fatal(err)
@@ -67,7 +68,7 @@ type sweep struct {
 	k       *kernelText
 	note    func(string)
 	worker  *worker
-	placed  map[uint64]wireInfo // what the kernel said when it was asked first
+	placed  map[uint64]abi.Info // what the kernel said when it was asked first
 	refused map[uint64]*refusal
 }
 
@@ -89,7 +90,7 @@ func (s *sweep) ask() {
 			s.t.Errorf("%s: %v", f.Name, err)
 		}
 		if info.Address != f.Address || info.Function > f.Address || f.Address >= info.Function+info.FunctionSize || info.Enabled != 0 ||
-			info.Method < methodJump || info.Method > methodSimulate || f.Address < s.k.start || f.Address >= s.k.end {
+			info.Method < abi.MethodJump || info.Method > abi.MethodSimulate || f.Address < s.k.start || f.Address >= s.k.end {
 			s.t.Errorf("%s at %#x: information %+v", f.Name, f.Address, info)
 		}
 		s.placed[f.Address] = info
@@ -105,13 +106,13 @@ func (s *sweep) report() {
 	}
 	for _, f := range s.k.functions {
 		if why := s.refused[f.Address]; why != nil {
-			name := fmt.Sprintf("%s (%s)", why.reason, unix.ErrnoName(why.errno))
+			name := fmt.Sprintf("%s (%s)", reasonName(why.reason), unix.ErrnoName(why.errno))
 			reasons[name] = append(reasons[name], f.Name)
 		}
 	}
 	n := len(s.placed)
 	s.t.Logf("%d accepted: %d by jump (%.1f %%), %d by ebreak and slot, %d by ebreak and simulation", n,
-		methods[methodJump], 100*float64(methods[methodJump])/float64(max(n, 1)), methods[methodSlot], methods[methodSimulate])
+		methods[abi.MethodJump], 100*float64(methods[abi.MethodJump])/float64(max(n, 1)), methods[abi.MethodSlot], methods[abi.MethodSimulate])
 	for _, name := range slices.Sorted(maps.Keys(reasons)) {
 		some := reasons[name]
 		s.t.Logf("%d refused: %s: %s …", len(some), name, strings.Join(some[:min(5, len(some))], ", "))
@@ -204,7 +205,7 @@ func (s *sweep) batch(functions []probes.Symbol) (placed int, rest []probes.Symb
 	}
 	s.note(fmt.Sprintf("together: %d functions from %s on", len(group), functions[0].Name))
 	began := time.Now()
-	err := group[0].control(iocEnable, wholeGroup)
+	err := group[0].control(abi.IocEnable, abi.WholeGroup)
 	enabled := time.Since(began)
 	// All that the load does, by this process itself: it may be the only one that gets a turn.
 	err = errors.Join(err, s.worker.round())
@@ -218,7 +219,7 @@ func (s *sweep) batch(functions []probes.Symbol) (placed int, rest []probes.Symb
 		missed += stats.Missed
 	}
 	began = time.Now()
-	if err := errors.Join(err, group[0].control(iocDisable, wholeGroup)); err != nil {
+	if err := errors.Join(err, group[0].control(abi.IocDisable, abi.WholeGroup)); err != nil {
 		s.t.Errorf("a batch: %v", err)
 	}
 	s.t.Logf("enabled in %v, disabled in %v; %d were called, %d hits missed", enabled.Round(10*time.Microsecond),

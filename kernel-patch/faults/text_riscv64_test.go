@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/kernel-patch/abi"
 )
 
 // A small kernel has no file that shows its text. A probe can: getpgid takes any number, and a probe on it fetches what is in the
@@ -32,7 +34,7 @@ type textReader struct {
 }
 
 func newTextReader(k *kernelText) (*textReader, error) {
-	var fetches []wireFetch
+	var fetches []abi.Fetch
 	name := "__riscv_sys_getpgid"
 	byRegs := len(k.symbols.Lookup(name)) == 1
 	if !byRegs {
@@ -42,7 +44,7 @@ func newTextReader(k *kernelText) (*textReader, error) {
 		}
 	}
 	for i := range int32(readWords) {
-		f := wireFetch{Base: 0, Index: 10, Size: 8, Derefs: 1, Offset: [4]int32{8 * i}}
+		f := abi.Fetch{Base: 0, Index: 10, Size: 8, Derefs: 1, Offset: [4]int32{8 * i}}
 		if byRegs {
 			f.Derefs, f.Offset = 2, [4]int32{regsA0, 8 * i}
 		}
@@ -53,7 +55,7 @@ func newTextReader(k *kernelText) (*textReader, error) {
 		return nil, fmt.Errorf("no function %s", name)
 	}
 	// By ebreak: a jump would show which slot is free.
-	p, err := openProbe(wireAttr{Kind: kindEntry, Flags: flagEvents | flagNoJump, GroupFD: -1, Address: found[0].Address}, fetches)
+	p, err := openProbe(abi.Attr{Kind: abi.KindEntry, Flags: abi.FlagEvents | abi.FlagNoJump, GroupFD: -1, Address: found[0].Address}, fetches)
 	if err != nil {
 		return nil, fmt.Errorf("probe %s: %w", name, err)
 	}
@@ -118,7 +120,7 @@ func (r *textReader) drain(tail uint64, pid uint32, to []byte) (int, error) {
 	got := 0
 	for tail < head {
 		at := tail % size
-		var event wireEvent
+		var event abi.Event
 		event.Size = binary.LittleEndian.Uint32(area[at:])
 		if event.Size < 8 || event.Size%8 != 0 || uint64(event.Size) > size-at {
 			return got, fmt.Errorf("ring: a record of %d bytes at %d of %d", event.Size, at, size)
@@ -184,13 +186,13 @@ func compareText(t *testing.T, before, after []byte) {
 
 // jumpLabel says whether an address is refused as that of a jump label.
 func jumpLabel(address uint64) bool {
-	p, err := openProbe(wireAttr{Kind: kindEntry, Address: address, GroupFD: -1}, nil)
+	p, err := openProbe(abi.Attr{Kind: abi.KindEntry, Address: address, GroupFD: -1}, nil)
 	if err == nil {
 		p.close()
 		return false
 	}
 	why, ok := err.(*refusal)
-	return ok && why.reason == reasonJumpLabel
+	return ok && why.reason == abi.ReasonJumpLabel
 }
 
 // TestText reads the text twice: what is compared must be able to stay the same.

@@ -7,6 +7,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/kernel-patch/abi"
 )
 
 // A probe for what follows, closed with the test.
@@ -27,7 +29,7 @@ func validProbe(t *testing.T, change func(*call)) int {
 // The same of what a descriptor does.
 func TestDescriptorErrors(t *testing.T) {
 	fd := validProbe(t, nil)
-	filtered := validProbe(t, func(c *call) { c.attr.Flags = flagFilter })
+	filtered := validProbe(t, func(c *call) { c.attr.Flags = abi.FlagFilter })
 	dead := command("writes", "0")
 	if err := dead.Run(); err != nil {
 		t.Fatal(err)
@@ -45,22 +47,22 @@ func TestDescriptorErrors(t *testing.T) {
 		want     unix.Errno
 	}{
 		{"unknown request", fd, 0xb97f, 0, unix.ENOTTY},
-		{"enable 2", fd, iocEnable, 2, unix.EINVAL},
-		{"disable what is disabled", fd, iocDisable, 0, 0},
-		{"enable twice", fd, iocEnable, 0, 0},
-		{"enable twice, again", fd, iocEnable, wholeGroup, 0},
-		{"reset", fd, iocReset, wholeGroup, 0},
-		{"reset 7", fd, iocReset, 7, unix.EINVAL},
-		{"disable", fd, iocDisable, wholeGroup, 0},
-		{"follow without a filter", fd, iocFollow, 1, unix.EINVAL},
-		{"launch without a filter", fd, iocLaunch, 1, unix.EINVAL},
-		{"follow 0", filtered, iocFollow, 0, unix.EINVAL},
-		{"follow a number that is none", filtered, iocFollow, 1 << 40, unix.EINVAL},
-		{"follow what has ended", filtered, iocFollow, uintptr(dead.Process.Pid), unix.ESRCH},
-		{"launch 2", filtered, iocLaunch, 2, unix.EINVAL},
-		{"info to 8", fd, iocInfo, nowhere, unix.EFAULT},
-		{"enable, closed", closed, iocEnable, 0, unix.EBADF},
-		{"info, closed", closed, iocInfo, nowhere, unix.EBADF},
+		{"enable 2", fd, abi.IocEnable, 2, unix.EINVAL},
+		{"disable what is disabled", fd, abi.IocDisable, 0, 0},
+		{"enable twice", fd, abi.IocEnable, 0, 0},
+		{"enable twice, again", fd, abi.IocEnable, abi.WholeGroup, 0},
+		{"reset", fd, abi.IocReset, abi.WholeGroup, 0},
+		{"reset 7", fd, abi.IocReset, 7, unix.EINVAL},
+		{"disable", fd, abi.IocDisable, abi.WholeGroup, 0},
+		{"follow without a filter", fd, abi.IocFollow, 1, unix.EINVAL},
+		{"launch without a filter", fd, abi.IocLaunch, 1, unix.EINVAL},
+		{"follow 0", filtered, abi.IocFollow, 0, unix.EINVAL},
+		{"follow a number that is none", filtered, abi.IocFollow, 1 << 40, unix.EINVAL},
+		{"follow what has ended", filtered, abi.IocFollow, uintptr(dead.Process.Pid), unix.ESRCH},
+		{"launch 2", filtered, abi.IocLaunch, 2, unix.EINVAL},
+		{"info to 8", fd, abi.IocInfo, nowhere, unix.EFAULT},
+		{"enable, closed", closed, abi.IocEnable, 0, unix.EBADF},
+		{"info, closed", closed, abi.IocInfo, nowhere, unix.EBADF},
 	} {
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(c.fd), uintptr(c.request), c.argument)
 		if errno != c.want {
@@ -72,7 +74,7 @@ func TestDescriptorErrors(t *testing.T) {
 	if n, err := unix.Read(filtered, nil); n != 0 || err != nil {
 		t.Errorf("read of what has seen nothing: %d bytes (%v)", n, err)
 	}
-	if err := control(fd, iocEnable, 0); err != nil {
+	if err := control(fd, abi.IocEnable, 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := writes(1); err != nil {
@@ -110,15 +112,15 @@ func TestReadAll(t *testing.T) {
 	}
 	defer unix.Munmap(page)
 	for _, context := range []uint32{1, 2} {
-		(*wirePage)(unsafe.Pointer(&page[0])).Context = context // before anybody's write can count
-		if err := control(fd, iocEnable, 0); err != nil {
+		(*abi.Page)(unsafe.Pointer(&page[0])).Context = context // before anybody's write can count
+		if err := control(fd, abi.IocEnable, 0); err != nil {
 			t.Fatal(err)
 		}
 		if err := writes(1); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := control(fd, iocDisable, 0); err != nil {
+	if err := control(fd, abi.IocDisable, 0); err != nil {
 		t.Fatal(err)
 	}
 	b := make([]byte, 3*statsSize)
@@ -182,7 +184,7 @@ func TestMapErrors(t *testing.T) {
 // Memory that is mapped stays, whatever becomes of the descriptor.
 func TestMapOutlives(t *testing.T) {
 	c := validCall()
-	c.attr.Flags = flagEvents
+	c.attr.Flags = abi.FlagEvents
 	fd, errno := c.open()
 	if errno != 0 {
 		t.Fatal(errno)
@@ -195,7 +197,7 @@ func TestMapOutlives(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := control(fd, iocEnable, 0); err != nil {
+	if err := control(fd, abi.IocEnable, 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := writes(10); err != nil {
@@ -208,7 +210,7 @@ func TestMapOutlives(t *testing.T) {
 	for i := range page {
 		page[i] = 0xff
 	}
-	if head := (*wireRing)(unsafe.Pointer(&ring[0])).Head; head == 0 {
+	if head := (*abi.Ring)(unsafe.Pointer(&ring[0])).Head; head == 0 {
 		t.Error("no event was written")
 	}
 	for _, b := range [][]byte{page, ring} {

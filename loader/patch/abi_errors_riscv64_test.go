@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trapline/trapline/kernel-patch/abi"
 	"github.com/trapline/trapline/loader/internal/recipe"
 	"github.com/trapline/trapline/probes"
 )
@@ -69,14 +70,14 @@ func TestOpenErrors(t *testing.T) {
 		name   string
 		spoil  func(*call)
 		want   unix.Errno // 0: the kernel takes it
-		reason reason
+		reason abi.Reason
 	}
 	for group, cases := range map[string]table{
 		"call": {
 			{"as it is", func(*call) {}, 0, 0},
 			{"flags", func(c *call) { c.flags = 1 }, unix.EINVAL, 0},
 			{"size 0", func(c *call) { c.size = 0 }, unix.EINVAL, 0},
-			{"size a byte short", func(c *call) { c.size = attrSizeVer0 - 1; c.attr.Size-- }, unix.EINVAL, 0},
+			{"size a byte short", func(c *call) { c.size = abi.AttrSizeVer0 - 1; c.attr.Size-- }, unix.EINVAL, 0},
 			{"size longer, zeros", func(c *call) { c.size += 64; c.attr.Size += 64 }, 0, 0},
 			{"size longer, not zeros", func(c *call) { c.size += 64; c.attr.Size += 64; c.behind[60] = 1 }, unix.E2BIG, 0},
 			{"size huge", func(c *call) { c.size = 1 << 40 }, unix.E2BIG, 0},
@@ -89,21 +90,21 @@ func TestOpenErrors(t *testing.T) {
 			{"kind 4", func(c *call) { c.attr.Kind = 4 }, unix.EINVAL, 0},
 			{"unknown flag", func(c *call) { c.attr.Flags = 1 << 7 }, unix.EINVAL, 0},
 			{"last flag", func(c *call) { c.attr.Flags = 1 << 63 }, unix.EINVAL, 0},
-			{"errors of an entry", func(c *call) { c.attr.Flags = flagErrors }, unix.EINVAL, 0},
-			{"CPU time of an entry", func(c *call) { c.attr.Flags = flagCPUTime }, unix.EINVAL, 0},
-			{"value of a latency", func(c *call) { c.attr.Kind = kindLatency; c.fetch(); c.attr.Flags = flagValue }, unix.EINVAL, 0},
-			{"value of nothing", func(c *call) { c.attr.Flags = flagValue }, unix.EINVAL, 0},
-			{"value of a string", func(c *call) { ofString(c.fetch()); c.attr.Flags = flagValue }, unix.EINVAL, 0},
-			{"contexts", func(c *call) { c.attr.Contexts = contextsMax + 1 }, unix.EINVAL, 0},
-			{"most contexts", func(c *call) { c.attr.Contexts = contextsMax }, 0, 0},
-			{"active", func(c *call) { c.attr.Kind = kindLatency; c.attr.Active = activeMax + 1 }, unix.EINVAL, 0},
+			{"errors of an entry", func(c *call) { c.attr.Flags = abi.FlagErrors }, unix.EINVAL, 0},
+			{"CPU time of an entry", func(c *call) { c.attr.Flags = abi.FlagCPUTime }, unix.EINVAL, 0},
+			{"value of a latency", func(c *call) { c.attr.Kind = abi.KindLatency; c.fetch(); c.attr.Flags = abi.FlagValue }, unix.EINVAL, 0},
+			{"value of nothing", func(c *call) { c.attr.Flags = abi.FlagValue }, unix.EINVAL, 0},
+			{"value of a string", func(c *call) { ofString(c.fetch()); c.attr.Flags = abi.FlagValue }, unix.EINVAL, 0},
+			{"contexts", func(c *call) { c.attr.Contexts = abi.ContextsMax + 1 }, unix.EINVAL, 0},
+			{"most contexts", func(c *call) { c.attr.Contexts = abi.ContextsMax }, 0, 0},
+			{"active", func(c *call) { c.attr.Kind = abi.KindLatency; c.attr.Active = abi.ActiveMax + 1 }, unix.EINVAL, 0},
 			{"active of an entry", func(c *call) { c.attr.Active = 1 }, unix.EINVAL, 0},
-			{"frames", func(c *call) { c.attr.Flags = flagEvents; c.attr.Frames = framesMax + 1 }, unix.EINVAL, 0},
+			{"frames", func(c *call) { c.attr.Flags = abi.FlagEvents; c.attr.Frames = abi.FramesMax + 1 }, unix.EINVAL, 0},
 			{"frames without events", func(c *call) { c.attr.Frames = 1 }, unix.EINVAL, 0},
-			{"stack words", func(c *call) { c.attr.Flags = flagEvents; c.attr.StackWords = stackWordsMax + 1 }, unix.EINVAL, 0},
-			{"most stack words", func(c *call) { c.attr.Flags = flagEvents; c.attr.StackWords = stackWordsMax }, 0, 0},
+			{"stack words", func(c *call) { c.attr.Flags = abi.FlagEvents; c.attr.StackWords = abi.StackWordsMax + 1 }, unix.EINVAL, 0},
+			{"most stack words", func(c *call) { c.attr.Flags = abi.FlagEvents; c.attr.StackWords = abi.StackWordsMax }, 0, 0},
 			{"stack words without events", func(c *call) { c.attr.StackWords = 1 }, unix.EINVAL, 0},
-			{"registers without events", func(c *call) { c.attr.Flags = flagRegs }, unix.EINVAL, 0},
+			{"registers without events", func(c *call) { c.attr.Flags = abi.FlagRegs }, unix.EINVAL, 0},
 			{"wakeup", func(c *call) { c.attr.Wakeup = 1<<26 + 1 }, unix.EINVAL, 0},
 			{"latest wakeup", func(c *call) { c.attr.Wakeup = 1 << 26 }, 0, 0},
 			{"reserved", func(c *call) { c.attr.Reserved[1] = 1 }, unix.EINVAL, 0},
@@ -111,31 +112,31 @@ func TestOpenErrors(t *testing.T) {
 		"place": {
 			{"symbol at 8", func(c *call) { c.attr.Symbol = nowhere }, unix.EFAULT, 0},
 			{"symbol in the kernel", func(c *call) { c.attr.Symbol = write }, unix.EFAULT, 0},
-			{"symbol without end", func(c *call) { c.symbol = []byte(strings.Repeat("x", symbolMax+8)) }, unix.EINVAL, 0},
-			{"empty symbol", named(""), unix.ENOENT, reasonNotText},
-			{"unknown symbol", named("no_such_function_at_all"), unix.ENOENT, reasonNotText},
-			{"glob", named("vfs_*"), unix.ENOENT, reasonNotText},
-			{"variable", named("init_task"), unix.ENOENT, reasonNotText},
+			{"symbol without end", func(c *call) { c.symbol = []byte(strings.Repeat("x", abi.SymbolMax+8)) }, unix.EINVAL, 0},
+			{"empty symbol", named(""), unix.ENOENT, abi.ReasonNotText},
+			{"unknown symbol", named("no_such_function_at_all"), unix.ENOENT, abi.ReasonNotText},
+			{"glob", named("vfs_*"), unix.ENOENT, abi.ReasonNotText},
+			{"variable", named("init_task"), unix.ENOENT, abi.ReasonNotText},
 			{"several", named(several), unix.EADDRNOTAVAIL, 0},
-			{"symbol with another's address", func(c *call) { c.attr.Address = write + 4 }, unix.ENOENT, reasonNotText},
+			{"symbol with another's address", func(c *call) { c.attr.Address = write + 4 }, unix.ENOENT, abi.ReasonNotText},
 			{"symbol with its address", func(c *call) { c.attr.Address = write }, 0, 0},
-			{"no place", (*call).noSymbol, unix.ENOENT, reasonNotText},
+			{"no place", (*call).noSymbol, unix.ENOENT, abi.ReasonNotText},
 			{"address alone", func(c *call) { c.noSymbol(); c.attr.Address = write }, 0, 0},
-			{"user address", func(c *call) { c.noSymbol(); c.attr.Address = 0x10000 }, unix.ENOENT, reasonNotText},
-			{"address of data", func(c *call) { c.noSymbol(); c.attr.Address = data }, unix.ENOENT, reasonNotText},
-			{"last address", func(c *call) { c.noSymbol(); c.attr.Address = 1<<64 - 1 }, unix.ENOENT, reasonNotText},
+			{"user address", func(c *call) { c.noSymbol(); c.attr.Address = 0x10000 }, unix.ENOENT, abi.ReasonNotText},
+			{"address of data", func(c *call) { c.noSymbol(); c.attr.Address = data }, unix.ENOENT, abi.ReasonNotText},
+			{"last address", func(c *call) { c.noSymbol(); c.attr.Address = 1<<64 - 1 }, unix.ENOENT, abi.ReasonNotText},
 			{"offset behind the function", func(c *call) { c.attr.Offset = 1 << 20 }, unix.ERANGE, 0},
 			{"offset that wraps", func(c *call) { c.attr.Offset = 1<<64 - 2 }, unix.ERANGE, 0},
-			{"offset inside an instruction", func(c *call) { c.attr.Offset = in }, unix.EILSEQ, reasonBoundary},
-			{"odd offset", func(c *call) { c.attr.Offset = 1 }, unix.EILSEQ, reasonBoundary},
-			{"odd address", func(c *call) { c.noSymbol(); c.attr.Address = write + 1 }, unix.EILSEQ, reasonBoundary},
-			{"latency of an instruction", func(c *call) { c.attr.Kind = kindLatency; c.attr.Offset = in - 2 + 4 }, unix.EINVAL, 0},
-			{"return of an instruction", func(c *call) { c.attr.Kind = kindReturn; c.attr.Offset = in - 2 + 4 }, unix.EINVAL, 0},
-			{"entry text", named("handle_exception"), unix.EACCES, reasonEntryText},
-			{"the engine", named("probe_hit"), unix.EACCES, reasonEngine},
-			{"noinstr", named("ct_nmi_enter"), unix.EACCES, reasonNoinstr},
-			{"init", named("start_kernel"), unix.EACCES, reasonInitText},
-			{"patching", named("multi_cpu_stop"), unix.EACCES, reasonPatching},
+			{"offset inside an instruction", func(c *call) { c.attr.Offset = in }, unix.EILSEQ, abi.ReasonBoundary},
+			{"odd offset", func(c *call) { c.attr.Offset = 1 }, unix.EILSEQ, abi.ReasonBoundary},
+			{"odd address", func(c *call) { c.noSymbol(); c.attr.Address = write + 1 }, unix.EILSEQ, abi.ReasonBoundary},
+			{"latency of an instruction", func(c *call) { c.attr.Kind = abi.KindLatency; c.attr.Offset = in - 2 + 4 }, unix.EINVAL, 0},
+			{"return of an instruction", func(c *call) { c.attr.Kind = abi.KindReturn; c.attr.Offset = in - 2 + 4 }, unix.EINVAL, 0},
+			{"entry text", named("handle_exception"), unix.EACCES, abi.ReasonEntryText},
+			{"the engine", named("probe_hit"), unix.EACCES, abi.ReasonEngine},
+			{"noinstr", named("ct_nmi_enter"), unix.EACCES, abi.ReasonNoinstr},
+			{"init", named("start_kernel"), unix.EACCES, abi.ReasonInitText},
+			{"patching", named("multi_cpu_stop"), unix.EACCES, abi.ReasonPatching},
 		},
 		"group": {
 			{"-2", func(c *call) { c.attr.GroupFD = -2 }, unix.EBADF, 0},
@@ -145,44 +146,44 @@ func TestOpenErrors(t *testing.T) {
 		},
 		"fetches": {
 			{"one", func(c *call) { c.fetch() }, 0, 0},
-			{"all", func(c *call) { c.attr.FetchCount = fetchesMax }, 0, 0},
-			{"too many", func(c *call) { c.attr.FetchCount = fetchesMax + 1 }, unix.EINVAL, 0},
+			{"all", func(c *call) { c.attr.FetchCount = abi.FetchesMax }, 0, 0},
+			{"too many", func(c *call) { c.attr.FetchCount = abi.FetchesMax + 1 }, unix.EINVAL, 0},
 			{"very many", func(c *call) { c.attr.FetchCount = 1<<32 - 1 }, unix.EINVAL, 0},
 			{"at 8", func(c *call) { c.fetch(); c.attr.Fetches = nowhere }, unix.EFAULT, 0},
 			{"none, at 8", func(c *call) { c.attr.Fetches = nowhere }, unix.EINVAL, 0},
-			{"value of what has one", func(c *call) { *c.fetch() = wireFetch{Base: uint8(recipe.BaseImmediate), Size: 8, Value: 1} }, 0, 0},
+			{"value of what has one", func(c *call) { *c.fetch() = abi.Fetch{Base: uint8(recipe.BaseImmediate), Size: 8, Value: 1} }, 0, 0},
 			{"value of what has none", func(c *call) { c.fetch().Value = 1 }, unix.EINVAL, 0},
 			{"offset behind the reads", func(c *call) { c.fetch().Derefs = 1; c.fetch().Offset[1] = 8 }, unix.EINVAL, 0},
 			{"string of a number", func(c *call) { c.fetch().String = 1 }, unix.EINVAL, 0},
 			{"size of a string", func(c *call) { ofString(c.fetch()); c.fetch().Size = 8 }, unix.EINVAL, 0},
 			{"base", func(c *call) { c.fetch().Base = uint8(recipe.BaseContext) + 1 }, unix.EINVAL, 0},
-			{"register", func(c *call) { c.fetch().Index = regsMax }, unix.EINVAL, 0},
+			{"register", func(c *call) { c.fetch().Index = abi.RegsMax }, unix.EINVAL, 0},
 			{"register of what is none", func(c *call) { c.fetch().Base = uint8(recipe.BasePID) }, unix.EINVAL, 0},
-			{"reads", func(c *call) { c.fetch().Derefs = derefsMax + 1 }, unix.EINVAL, 0},
+			{"reads", func(c *call) { c.fetch().Derefs = abi.DerefsMax + 1 }, unix.EINVAL, 0},
 			{"user of a read that is none", func(c *call) { c.fetch().Derefs = 1; c.fetch().User = 2 }, unix.EINVAL, 0},
 			{"format", func(c *call) { c.fetch().Format = uint8(recipe.FormatUserString) + 1 }, unix.EINVAL, 0},
 			{"size 0", func(c *call) { c.fetch().Size = 0 }, unix.EINVAL, 0},
 			{"size 3", func(c *call) { c.fetch().Size = 3 }, unix.EINVAL, 0},
-			{"string", func(c *call) { ofString(c.fetch()); c.fetch().String = stringsMax }, unix.EINVAL, 0},
+			{"string", func(c *call) { ofString(c.fetch()); c.fetch().String = abi.StringsMax }, unix.EINVAL, 0},
 			{"pad", func(c *call) { c.fetch().Pad[7] = 1 }, unix.EINVAL, 0},
-			{"at return 2", func(c *call) { c.attr.Kind = kindLatency; c.fetch().AtReturn = 2 }, unix.EINVAL, 0},
+			{"at return 2", func(c *call) { c.attr.Kind = abi.KindLatency; c.fetch().AtReturn = 2 }, unix.EINVAL, 0},
 			{"at the return of an entry", func(c *call) { c.fetch().AtReturn = 1 }, unix.EINVAL, 0},
 			{"return value at the entry", func(c *call) {
-				c.attr.Kind = kindLatency
-				*c.fetch() = wireFetch{Base: uint8(recipe.BaseRetval), Size: 8}
+				c.attr.Kind = abi.KindLatency
+				*c.fetch() = abi.Fetch{Base: uint8(recipe.BaseRetval), Size: 8}
 			}, unix.EINVAL, 0},
-			{"name as a number", func(c *call) { *c.fetch() = wireFetch{Base: uint8(recipe.BaseComm), Size: 8} }, unix.EINVAL, 0},
+			{"name as a number", func(c *call) { *c.fetch() = abi.Fetch{Base: uint8(recipe.BaseComm), Size: 8} }, unix.EINVAL, 0},
 		},
 		"tests": {
 			{"one", func(c *call) { c.test() }, 0, 0},
-			{"too many", func(c *call) { c.test(); c.attr.TestCount = testsMax + 1 }, unix.EINVAL, 0},
+			{"too many", func(c *call) { c.test(); c.attr.TestCount = abi.TestsMax + 1 }, unix.EINVAL, 0},
 			{"too many together", func(c *call) {
-				c.attr.Kind = kindLatency
+				c.attr.Kind = abi.KindLatency
 				c.test()
-				c.attr.ReturnTestCount = testsMax
+				c.attr.ReturnTestCount = abi.TestsMax
 			}, unix.EINVAL, 0},
 			{"counts that wrap", func(c *call) {
-				c.attr.Kind = kindLatency
+				c.attr.Kind = abi.KindLatency
 				c.test()
 				c.attr.ReturnTestCount = 1<<32 - 1
 			}, unix.EINVAL, 0},
@@ -193,17 +194,17 @@ func TestOpenErrors(t *testing.T) {
 			{"value beside a fetch", func(c *call) { c.test().Right = 1; c.test().Value = 1 }, unix.EINVAL, 0},
 			{"value of a string", func(c *call) {
 				ofString(c.fetch())
-				*c.test() = wireTest{Op: uint8(recipe.OpString), Value: 1}
+				*c.test() = abi.Test{Op: uint8(recipe.OpString), Value: 1}
 			}, unix.EINVAL, 0},
 			{"signed string", func(c *call) {
 				ofString(c.fetch())
-				*c.test() = wireTest{Op: uint8(recipe.OpString), IsSigned: 1}
+				*c.test() = abi.Test{Op: uint8(recipe.OpString), IsSigned: 1}
 			}, unix.EINVAL, 0},
 			{"not", func(c *call) { c.test(); c.attr.TestCount = 2; c.tests[1].Op = uint8(recipe.OpNot) }, 0, 0},
 			{"not with a side", func(c *call) {
 				c.test()
 				c.attr.TestCount = 2
-				c.tests[1] = wireTest{Op: uint8(recipe.OpNot), Right: 1}
+				c.tests[1] = abi.Test{Op: uint8(recipe.OpNot), Right: 1}
 			}, unix.EINVAL, 0},
 			{"constants at 8", func(c *call) { c.test(); c.attr.Constants = nowhere }, unix.EFAULT, 0},
 			{"step", func(c *call) { c.test().Op = uint8(recipe.OpNot) + 1 }, unix.EINVAL, 0},
@@ -213,7 +214,7 @@ func TestOpenErrors(t *testing.T) {
 			{"pad", func(c *call) { c.test().Pad[0] = 1 }, unix.EINVAL, 0},
 			{"constant", func(c *call) {
 				ofString(c.fetch())
-				*c.test() = wireTest{Op: uint8(recipe.OpString), Right: stringsMax}
+				*c.test() = abi.Test{Op: uint8(recipe.OpString), Right: abi.StringsMax}
 			}, unix.EINVAL, 0},
 			{"number as a string", func(c *call) { c.test().Op = uint8(recipe.OpGlob) }, unix.EINVAL, 0},
 			{"string as a number", func(c *call) { ofString(c.fetch()); c.test() }, unix.EINVAL, 0},
@@ -221,8 +222,8 @@ func TestOpenErrors(t *testing.T) {
 			{"not of none", func(c *call) { c.test().Op = uint8(recipe.OpNot) }, unix.EINVAL, 0},
 			{"two results", func(c *call) { c.test(); c.attr.TestCount = 2 }, unix.EINVAL, 0},
 			{"return value at the entry", func(c *call) {
-				c.attr.Kind = kindLatency
-				*c.fetch() = wireFetch{Base: uint8(recipe.BaseRetval), Size: 8, AtReturn: 1}
+				c.attr.Kind = abi.KindLatency
+				*c.fetch() = abi.Fetch{Base: uint8(recipe.BaseRetval), Size: 8, AtReturn: 1}
 				c.test()
 			}, unix.EINVAL, 0},
 		},
@@ -234,7 +235,7 @@ func TestOpenErrors(t *testing.T) {
 			if errno == 0 {
 				unix.Close(fd)
 			}
-			if errno != row.want || reason(c.attr.Reason) != row.reason {
+			if errno != row.want || abi.Reason(c.attr.Reason) != row.reason {
 				t.Errorf("%s, %s: error %d (%v), reason %d; want %d (%v), reason %d", group, row.name, errno, errno, c.attr.Reason, row.want, row.want, row.reason)
 			}
 		}
@@ -247,7 +248,7 @@ func TestFilters(t *testing.T) {
 		var fds []int
 		for {
 			c := validCall()
-			c.attr.Flags = flagFilter
+			c.attr.Flags = abi.FlagFilter
 			fd, errno := c.open()
 			if errno != 0 {
 				if errno != unix.EUSERS {
@@ -346,8 +347,8 @@ func TestReadOnlyAttr(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Munmap(b)
-	attr := (*wireAttr)(unsafe.Pointer(&b[0]))
-	*attr = wireAttr{Size: attrSizeVer0, Kind: kindEntry, GroupFD: -1, Address: addressOf(t, "init_task")}
+	attr := (*abi.Attr)(unsafe.Pointer(&b[0]))
+	*attr = abi.Attr{Size: abi.AttrSizeVer0, Kind: abi.KindEntry, GroupFD: -1, Address: addressOf(t, "init_task")}
 	if err := unix.Mprotect(b, unix.PROT_READ); err != nil {
 		t.Fatal(err)
 	}

@@ -13,25 +13,26 @@ import (
 	"testing"
 	"unicode"
 
+	"github.com/trapline/trapline/kernel-patch/abi"
 	"github.com/trapline/trapline/loader/internal/recipe"
 	"github.com/trapline/trapline/probes"
 )
 
 // structs are the header's and ours. Fields have the same names, in each language's manner.
 var structs = map[string]any{
-	"probe_fetch": wireFetch{}, "probe_test": wireTest{}, "probe_attr": wireAttr{}, "probe_stats": wireStats{}, "probe_info": wireInfo{},
-	"probe_page": wirePage{}, "probe_ring": wireRing{}, "probe_event": wireEvent{},
+	"probe_fetch": abi.Fetch{}, "probe_test": abi.Test{}, "probe_attr": abi.Attr{}, "probe_stats": abi.Stats{}, "probe_info": abi.Info{},
+	"probe_page": abi.Page{}, "probe_ring": abi.Ring{}, "probe_event": abi.Event{},
 }
 
 // numbers are the header's constants and ours.
 var numbers = map[string]uint64{
-	"__NR_probe_open": sysProbeOpen, "PROBE_ATTR_SIZE_VER0": attrSizeVer0, "PROBE_BUCKETS": probes.Buckets, "PROBE_CONTEXTS_MAX": contextsMax,
-	"PROBE_FETCHES": fetchesMax, "PROBE_VALUES": valuesMax, "PROBE_DEREFS": derefsMax, "PROBE_TESTS": testsMax, "PROBE_STRINGS": stringsMax,
-	"PROBE_STRING_SIZE": stringSize, "PROBE_CONSTANT_SIZE": constantSize, "PROBE_FRAMES_MAX": framesMax,
-	"PROBE_STACK_WORDS_MAX": stackWordsMax, "PROBE_REGS": regsMax, "PROBE_SYMBOL_MAX": symbolMax,
-	"PROBE_ENTRY": uint64(kindEntry), "PROBE_RETURN": uint64(kindReturn), "PROBE_LATENCY": uint64(kindLatency),
-	"PROBE_FLAG_FILTER": flagFilter, "PROBE_FLAG_EVENTS": flagEvents, "PROBE_FLAG_CPU_TIME": flagCPUTime, "PROBE_FLAG_ERRORS": flagErrors,
-	"PROBE_FLAG_VALUE": flagValue, "PROBE_FLAG_NO_JUMP": flagNoJump, "PROBE_FLAG_REGS": flagRegs,
+	"__NR_probe_open": abi.SysProbeOpen, "PROBE_ATTR_SIZE_VER0": abi.AttrSizeVer0, "PROBE_BUCKETS": abi.Buckets, "PROBE_CONTEXTS_MAX": abi.ContextsMax,
+	"PROBE_FETCHES": abi.FetchesMax, "PROBE_VALUES": abi.ValuesMax, "PROBE_DEREFS": abi.DerefsMax, "PROBE_TESTS": abi.TestsMax, "PROBE_STRINGS": abi.StringsMax,
+	"PROBE_STRING_SIZE": abi.StringSize, "PROBE_CONSTANT_SIZE": abi.ConstantSize, "PROBE_FRAMES_MAX": abi.FramesMax,
+	"PROBE_STACK_WORDS_MAX": abi.StackWordsMax, "PROBE_REGS": abi.RegsMax, "PROBE_SYMBOL_MAX": abi.SymbolMax,
+	"PROBE_ENTRY": uint64(abi.KindEntry), "PROBE_RETURN": uint64(abi.KindReturn), "PROBE_LATENCY": uint64(abi.KindLatency),
+	"PROBE_FLAG_FILTER": abi.FlagFilter, "PROBE_FLAG_EVENTS": abi.FlagEvents, "PROBE_FLAG_CPU_TIME": abi.FlagCPUTime, "PROBE_FLAG_ERRORS": abi.FlagErrors,
+	"PROBE_FLAG_VALUE": abi.FlagValue, "PROBE_FLAG_NO_JUMP": abi.FlagNoJump, "PROBE_FLAG_REGS": abi.FlagRegs, "PROBE_FLAGS_ALL": abi.FlagsAll,
 	"PROBE_BASE_REG": uint64(recipe.BaseWord), "PROBE_BASE_RETVAL": uint64(recipe.BaseRetval), "PROBE_BASE_IMMEDIATE": uint64(recipe.BaseImmediate),
 	"PROBE_BASE_COMM": uint64(recipe.BaseComm), "PROBE_BASE_PID": uint64(recipe.BasePID), "PROBE_BASE_TID": uint64(recipe.BaseTID),
 	"PROBE_BASE_UID": uint64(recipe.BaseUID), "PROBE_BASE_CPU": uint64(recipe.BaseCPU), "PROBE_BASE_LATENCY": uint64(recipe.BaseLatency),
@@ -43,17 +44,17 @@ var numbers = map[string]uint64{
 	"PROBE_TEST_GREATER_EQUAL": uint64(recipe.OpGreaterEqual), "PROBE_TEST_BITS": uint64(recipe.OpBits), "PROBE_TEST_STRING": uint64(recipe.OpString),
 	"PROBE_TEST_NOT_STRING": uint64(recipe.OpNotString), "PROBE_TEST_GLOB": uint64(recipe.OpGlob), "PROBE_TEST_AND": uint64(recipe.OpAnd),
 	"PROBE_TEST_OR": uint64(recipe.OpOr), "PROBE_TEST_NOT": uint64(recipe.OpNot),
-	"PROBE_REASON_NONE": uint64(reasonNone), "PROBE_REASON_ENTRY_TEXT": uint64(reasonEntryText), "PROBE_REASON_ENGINE": uint64(reasonEngine),
-	"PROBE_REASON_NOINSTR": uint64(reasonNoinstr), "PROBE_REASON_KPROBES_TEXT": uint64(reasonKprobesText),
-	"PROBE_REASON_INIT_TEXT": uint64(reasonInitText), "PROBE_REASON_PATCHING": uint64(reasonPatching), "PROBE_REASON_LR_SC": uint64(reasonLRSC),
-	"PROBE_REASON_EXTABLE": uint64(reasonExtable), "PROBE_REASON_JUMP_LABEL": uint64(reasonJumpLabel),
-	"PROBE_REASON_NOT_TEXT": uint64(reasonNotText), "PROBE_REASON_BOUNDARY": uint64(reasonBoundary),
-	"PROBE_REASON_INSTRUCTION": uint64(reasonInstruction), "PROBE_REASON_KPROBE": uint64(reasonKprobe), "PROBE_REASON_SLOTS": uint64(reasonSlots),
-	"PROBE_REASON_LOCKDOWN": uint64(reasonLockdown), "PROBE_REASON_STACK": uint64(reasonStack), "PROBE_REASON_NO_RETURN": uint64(reasonNoReturn),
+	"PROBE_REASON_NONE": uint64(abi.ReasonNone), "PROBE_REASON_ENTRY_TEXT": uint64(abi.ReasonEntryText), "PROBE_REASON_ENGINE": uint64(abi.ReasonEngine),
+	"PROBE_REASON_NOINSTR": uint64(abi.ReasonNoinstr), "PROBE_REASON_KPROBES_TEXT": uint64(abi.ReasonKprobesText),
+	"PROBE_REASON_INIT_TEXT": uint64(abi.ReasonInitText), "PROBE_REASON_PATCHING": uint64(abi.ReasonPatching), "PROBE_REASON_LR_SC": uint64(abi.ReasonLRSC),
+	"PROBE_REASON_EXTABLE": uint64(abi.ReasonExtable), "PROBE_REASON_JUMP_LABEL": uint64(abi.ReasonJumpLabel),
+	"PROBE_REASON_NOT_TEXT": uint64(abi.ReasonNotText), "PROBE_REASON_BOUNDARY": uint64(abi.ReasonBoundary),
+	"PROBE_REASON_INSTRUCTION": uint64(abi.ReasonInstruction), "PROBE_REASON_KPROBE": uint64(abi.ReasonKprobe), "PROBE_REASON_SLOTS": uint64(abi.ReasonSlots),
+	"PROBE_REASON_LOCKDOWN": uint64(abi.ReasonLockdown), "PROBE_REASON_STACK": uint64(abi.ReasonStack), "PROBE_REASON_NO_RETURN": uint64(abi.ReasonNoReturn),
 	"PROBE_METHOD_JUMP": uint64(MethodJump), "PROBE_METHOD_SLOT": uint64(MethodSlot), "PROBE_METHOD_SIMULATE": uint64(MethodSimulate),
-	"PROBE_IOC_ENABLE": iocEnable, "PROBE_IOC_DISABLE": iocDisable, "PROBE_IOC_RESET": iocReset, "PROBE_IOC_FOLLOW": iocFollow,
-	"PROBE_IOC_LAUNCH": iocLaunch, "PROBE_IOC_INFO": iocInfo, "PROBE_GROUP": wholeGroup,
-	"PROBE_EVENT_PAD": eventPad, "PROBE_EVENT_ENTRY": eventEntry, "PROBE_EVENT_RETURN": eventReturn, "PROBE_EVENT_LATENCY": eventLatency,
+	"PROBE_IOC_ENABLE": abi.IocEnable, "PROBE_IOC_DISABLE": abi.IocDisable, "PROBE_IOC_RESET": abi.IocReset, "PROBE_IOC_FOLLOW": abi.IocFollow,
+	"PROBE_IOC_LAUNCH": abi.IocLaunch, "PROBE_IOC_INFO": abi.IocInfo, "PROBE_GROUP": abi.WholeGroup,
+	"PROBE_EVENT_PAD": abi.EventPad, "PROBE_EVENT_ENTRY": abi.EventEntry, "PROBE_EVENT_RETURN": abi.EventReturn, "PROBE_EVENT_LATENCY": abi.EventLatency,
 }
 
 // Structs and constants are those of the header, byte for byte, and so are the limits that recipes keep.
@@ -89,12 +90,14 @@ func TestABI(t *testing.T) {
 		t.Errorf("%s: the program does not say", name)
 	}
 	for what, pair := range map[string][2]int{
-		"fetches": {recipe.MaxFetches, fetchesMax}, "values": {recipe.MaxValues, valuesMax}, "derefs": {recipe.MaxDerefs, derefsMax},
-		"tests": {recipe.MaxTests, testsMax}, "strings": {recipe.MaxStrings, stringsMax}, "string size": {recipe.StringSize, stringSize},
-		"constant": {recipe.MaxConstant + 1, constantSize}, "frames": {recipe.MaxFrames, framesMax},
+		"fetches": {recipe.MaxFetches, abi.FetchesMax}, "values": {recipe.MaxValues, abi.ValuesMax}, "derefs": {recipe.MaxDerefs, abi.DerefsMax},
+		"tests": {recipe.MaxTests, abi.TestsMax}, "strings": {recipe.MaxStrings, abi.StringsMax}, "string size": {recipe.StringSize, abi.StringSize},
+		"constant": {recipe.MaxConstant + 1, abi.ConstantSize}, "frames": {recipe.MaxFrames, abi.FramesMax}, "buckets": {probes.Buckets, abi.Buckets},
+		"entry": {int(probes.KindEntry), abi.KindEntry}, "return": {int(probes.KindReturn), abi.KindReturn},
+		"latency": {int(probes.KindLatency), abi.KindLatency},
 	} {
 		if pair[0] != pair[1] {
-			t.Errorf("%s: %d in recipes, %d in the header", what, pair[0], pair[1])
+			t.Errorf("%s: %d in our packages, %d in the header", what, pair[0], pair[1])
 		}
 	}
 }

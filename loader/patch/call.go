@@ -10,15 +10,17 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/kernel-patch/abi"
 )
 
 // A request is one call of probe_open, before addresses stand in place of what they point to.
 type request struct {
-	attr      wireAttr
+	attr      abi.Attr
 	symbol    string // "" for attr.Address alone
-	fetches   []wireFetch
-	tests     []wireTest
-	constants *[stringsMax][constantSize]byte
+	fetches   []abi.Fetch
+	tests     []abi.Test
+	constants *[abi.StringsMax][abi.ConstantSize]byte
 }
 
 // open makes the system call. The descriptor is the caller's. Errors are a [refusal].
@@ -55,7 +57,7 @@ func (r *request) open() (int, error) {
 		if errno == unix.EINTR || errno == unix.EMFILE && !grown && moreDescriptors() == nil {
 			continue
 		}
-		return -1, &refusal{errno: errno, reason: reason(a.Reason), address: a.ReasonAddress}
+		return -1, &refusal{errno: errno, reason: abi.Reason(a.Reason), address: a.ReasonAddress}
 	}
 }
 
@@ -103,9 +105,9 @@ func control(fd int, request uint, argument int) error {
 }
 
 // info asks how a probe is placed.
-func info(fd int) (*wireInfo, error) {
-	i := &wireInfo{}
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), iocInfo, uintptr(unsafe.Pointer(i))); errno != 0 {
+func info(fd int) (*abi.Info, error) {
+	i := &abi.Info{}
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), abi.IocInfo, uintptr(unsafe.Pointer(i))); errno != 0 {
 		return nil, fmt.Errorf("ask how it is placed: %w", errno)
 	}
 	return i, nil

@@ -6,11 +6,13 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/kernel-patch/abi"
 )
 
 // rawOpen is the system call.
-func rawOpen(attr *wireAttr, size uintptr, flags uint32) (int, error) {
-	fd, _, errno := unix.Syscall(sysProbeOpen, uintptr(unsafe.Pointer(attr)), size, uintptr(flags))
+func rawOpen(attr *abi.Attr, size uintptr, flags uint32) (int, error) {
+	fd, _, errno := unix.Syscall(abi.SysProbeOpen, uintptr(unsafe.Pointer(attr)), size, uintptr(flags))
 	if errno != 0 {
 		return -1, errno
 	}

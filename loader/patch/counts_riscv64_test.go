@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trapline/trapline/kernel-patch/abi"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -31,7 +32,7 @@ func firstSimulated(t *testing.T, function probes.Symbol) (place string, ok bool
 	for offset := uint64(0); offset < min(function.Size, 256); {
 		c := validCall()
 		c.noSymbol()
-		c.attr.Address, c.attr.Offset, c.attr.Flags = function.Address, offset, flagNoJump
+		c.attr.Address, c.attr.Offset, c.attr.Flags = function.Address, offset, abi.FlagNoJump
 		fd, errno := c.open()
 		if errno != 0 {
 			return "", false

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trapline/trapline/kernel-patch/abi"
 	"github.com/trapline/trapline/loader/internal/recipe"
 	"github.com/trapline/trapline/probes"
 )
@@ -27,7 +28,7 @@ var errNoEvents = errors.New("the session sends no events: it was opened without
 const eventWait = 50 * time.Millisecond
 
 // headerSize is that of what every event begins with.
-const headerSize = int(unsafe.Sizeof(wireEvent{}))
+const headerSize = int(unsafe.Sizeof(abi.Event{}))
 
 // Events calls f for every event until ctx ends, in the order in which the kernel sent them. The event is valid only
 // during the call. Events that found the ring full are counted: see probes.Losses.Dropped. Only one call may run at a
@@ -148,12 +149,12 @@ func (c *cursor) words(dst []uint64, n int) []uint64 {
 //
 //	struct probe_event │ values × u64 │ strings × 128 bytes │ regs × u64 │ stack_words × u64 │ frames × u64
 func (d *decoder) decode(b []byte) (*probes.Event, error) {
-	h := (*wireEvent)(unsafe.Pointer(&b[0])) // the ring aligns records to 8 bytes
-	need := headerSize + 8*(int(h.Values)+int(h.Regs)+int(h.StackWords)+int(h.Frames)) + stringSize*int(h.Strings)
+	h := (*abi.Event)(unsafe.Pointer(&b[0])) // the ring aligns records to 8 bytes
+	need := headerSize + 8*(int(h.Values)+int(h.Regs)+int(h.StackWords)+int(h.Frames)) + abi.StringSize*int(h.Strings)
 	if need > len(b) {
 		return nil, fmt.Errorf("patch: an event of %d bytes should have %d", len(b), need)
 	}
-	if h.Cookie >= uint64(len(d.s.all)) || h.Kind < eventEntry || h.Kind > eventLatency {
+	if h.Cookie >= uint64(len(d.s.all)) || h.Kind < abi.EventEntry || h.Kind > abi.EventLatency {
 		return nil, nil
 	}
 	p := d.s.all[h.Cookie]
@@ -169,7 +170,7 @@ func (d *decoder) decode(b []byte) (*probes.Event, error) {
 	}
 	rest := cursor(b[headerSize:])
 	numbers := rest.take(8 * int(h.Values))
-	texts := rest.take(stringSize * int(h.Strings))
+	texts := rest.take(abi.StringSize * int(h.Strings))
 	e.Args = d.args(p, h.Failed, numbers, texts)
 	if d.s.opts.Events.Registers {
 		d.words = rest.words(d.words[:0], int(h.Regs))

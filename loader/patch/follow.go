@@ -10,6 +10,8 @@ import (
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/kernel-patch/abi"
 )
 
 // errNoFilter is what Follow and Launch say of a session that was opened without Options.Filter.
@@ -27,11 +29,11 @@ func (s *Session) Follow(pid int) error {
 	}
 	err := unix.EINVAL
 	if pid > 0 && int(int32(pid)) == pid {
-		e := control(s.group, iocFollow, pid)
+		e := control(s.group, abi.IocFollow, pid)
 		if e == nil {
 			// A thread that was being started by one that was not followed yet is found the second time. An error then is that the
 			// process has ended.
-			_ = control(s.group, iocFollow, pid)
+			_ = control(s.group, abi.IocFollow, pid)
 			return nil
 		}
 		err, _ = errors.AsType[unix.Errno](e)
@@ -58,13 +60,13 @@ func (s *Session) Launch(cmd *exec.Cmd) error {
 		// The kernel follows the children of one thread. If it could not be told to stop that, the thread ends with this goroutine,
 		// which is then still locked to it.
 		runtime.LockOSThread()
-		if err := control(s.group, iocLaunch, 1); err != nil {
+		if err := control(s.group, abi.IocLaunch, 1); err != nil {
 			runtime.UnlockOSThread()
 			done <- fmt.Errorf("start %s: have it followed: %w", cmd.Path, err)
 			return
 		}
 		err := cmd.Start() // comes back when the execve is done
-		if control(s.group, iocLaunch, 0) == nil {
+		if control(s.group, abi.IocLaunch, 0) == nil {
 			runtime.UnlockOSThread()
 		}
 		done <- err

@@ -10,13 +10,15 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/kernel-patch/abi"
 )
 
 // In a kernel that is locked down, not even root may probe, and errors say why.
 func TestLockdown(t *testing.T) {
 	c := validCall()
-	if _, errno := c.open(); errno != unix.EPERM || reason(c.attr.Reason) != reasonLockdown {
-		t.Errorf("probe_open: %v, reason %d; want EPERM, reason %d", errno, c.attr.Reason, reasonLockdown)
+	if _, errno := c.open(); errno != unix.EPERM || abi.Reason(c.attr.Reason) != abi.ReasonLockdown {
+		t.Errorf("probe_open: %v, reason %d; want EPERM, reason %d", errno, c.attr.Reason, abi.ReasonLockdown)
 	}
 	_, err := Open(t.Context(), parse(t, "vfs_write"), nil)
 	if !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "locked down") {
@@ -32,7 +34,7 @@ func TestLockdown(t *testing.T) {
 // A probe that was opened before the kernel was locked down can be read and taken out, and not enabled any more.
 func TestLockdownLater(t *testing.T) {
 	fd := validProbe(t, nil)
-	if err := errors.Join(control(fd, iocEnable, 0), writes(1), control(fd, iocDisable, 0)); err != nil {
+	if err := errors.Join(control(fd, abi.IocEnable, 0), writes(1), control(fd, abi.IocDisable, 0)); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
@@ -43,8 +45,8 @@ func TestLockdownLater(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "lockdown"), []byte("confidentiality"), 0); err != nil {
 		t.Fatal(err)
 	}
-	for _, argument := range []int{0, wholeGroup} {
-		if err := control(fd, iocEnable, argument); err != unix.EPERM {
+	for _, argument := range []int{0, abi.WholeGroup} {
+		if err := control(fd, abi.IocEnable, argument); err != unix.EPERM {
 			t.Errorf("enable, %d: %v, want EPERM", argument, err)
 		}
 	}
@@ -52,7 +54,7 @@ func TestLockdownLater(t *testing.T) {
 	if n, err := unix.Read(fd, b); err != nil || n != statsSize {
 		t.Errorf("read: %d bytes (%v)", n, err)
 	}
-	if err := errors.Join(control(fd, iocReset, 0), control(fd, iocDisable, 0)); err != nil {
+	if err := errors.Join(control(fd, abi.IocReset, 0), control(fd, abi.IocDisable, 0)); err != nil {
 		t.Error(err)
 	}
 }

@@ -5,6 +5,7 @@ package patch
 import (
 	"fmt"
 
+	"github.com/trapline/trapline/kernel-patch/abi"
 	"github.com/trapline/trapline/loader/internal/place"
 	"github.com/trapline/trapline/loader/internal/recipe"
 	"github.com/trapline/trapline/probes"
@@ -20,10 +21,20 @@ type Probe struct {
 	from   recipe.Source
 	shown  []probes.Arg // by value, as events show them
 	fd     int          // -1 if it could not be placed
-	info   wireInfo
+	info   abi.Info
 	repeat int   // which of several with one label it is, from 2 on
 	err    error // why it could not be placed
 }
+
+// A Method is how the kernel places a probe.
+type Method uint32
+
+// The methods.
+const (
+	MethodJump     Method = abi.MethodJump     // a jump to a slot, no trap
+	MethodSlot     Method = abi.MethodSlot     // a trap; the instruction runs in a slot
+	MethodSimulate Method = abi.MethodSimulate // a trap; the kernel does what the instruction would
+)
 
 // mechanisms are the names of methods in tables.
 var mechanisms = map[Method]string{MethodJump: "patch.jump", MethodSlot: "patch.slot", MethodSimulate: "patch.simulate"}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trapline/trapline/kernel-patch/abi"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -20,7 +21,7 @@ type Reading struct {
 	Losses  probes.Losses
 }
 
-const statsSize = int(unsafe.Sizeof(wireStats{}))
+const statsSize = int(unsafe.Sizeof(abi.Stats{}))
 
 // Read appends the readings of all probes to dst, which may be nil, probe by probe. Contexts in which a probe has seen nothing
 // are left out, but for the first.
@@ -42,7 +43,7 @@ func (s *Session) Read(dst []Reading) []Reading {
 			dst = append(dst, Reading{Probe: p})
 		}
 		for i := range list {
-			st, l := list[i].measured()
+			st, l := measured(&list[i])
 			if !p.HasLatency() {
 				st.Hist[0] = st.Count // as other backends have it: nothing was timed
 			}
@@ -53,7 +54,7 @@ func (s *Session) Read(dst []Reading) []Reading {
 }
 
 // stats reads the rows of a probe. They are valid until the next call. s.mu is held.
-func (s *Session) stats(fd int) ([]wireStats, error) {
+func (s *Session) stats(fd int) ([]abi.Stats, error) {
 	if want := int(s.opts.Contexts) * statsSize; len(s.buffer) < want {
 		words := make([]uint64, want/8) // aligned
 		s.buffer = unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), want)
@@ -68,12 +69,12 @@ func (s *Session) stats(fd int) ([]wireStats, error) {
 		case n%statsSize != 0:
 			return nil, fmt.Errorf("%d bytes, which is no multiple of %d", n, statsSize)
 		}
-		return unsafe.Slice((*wireStats)(unsafe.Pointer(&s.buffer[0])), n/statsSize), nil
+		return unsafe.Slice((*abi.Stats)(unsafe.Pointer(&s.buffer[0])), n/statsSize), nil
 	}
 }
 
 // measured gives a row as tables have it.
-func (w *wireStats) measured() (probes.Stats, probes.Losses) {
+func measured(w *abi.Stats) (probes.Stats, probes.Losses) {
 	st := probes.Stats{
 		Count: w.Count, Total: w.Total, Min: w.Min, Max: w.Max, CPU: w.CPU, Errors: w.Errors, Nested: w.Nested, Hist: w.Hist,
 	}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trapline/trapline/kernel-patch/abi"
 	"github.com/trapline/trapline/loader/internal/place"
 	"github.com/trapline/trapline/probes"
 )
@@ -15,7 +16,7 @@ import (
 // A refusal is what probe_open says of a probe that it does not open.
 type refusal struct {
 	errno   unix.Errno
-	reason  reason
+	reason  abi.Reason
 	address uint64 // what the instruction or the text's range begins at; 0 without a reason
 }
 
@@ -42,24 +43,24 @@ func (r *refusal) Unwrap() []error {
 }
 
 // reasonTexts say why the kernel refuses, as the end of "probe PLACE: ".
-var reasonTexts = map[reason]string{
-	reasonEntryText:   "it is part of the trap and entry path, which every probe runs through",
-	reasonEngine:      "it belongs to the probes themselves",
-	reasonNoinstr:     "it is marked noinstr: it runs where the kernel is not yet, or no longer, ready for a probe",
-	reasonKprobesText: "it is marked nokprobe: the kernel needs it to handle probes",
-	reasonInitText:    "it was code of the kernel's start, and is gone",
-	reasonPatching:    "it runs while the kernel's text is changed",
-	reasonLRSC:        "it lies between a load-reserved instruction and its store-conditional, which never succeeds if something comes between them",
-	reasonExtable:     "the instruction has an entry in the kernel's exception table, by its address",
-	reasonJumpLabel:   "the instruction is a jump label, which the kernel itself changes",
-	reasonNotText:     "no function of the kernel lies there",
-	reasonBoundary:    "no instruction begins there",
-	reasonInstruction: "the instruction can neither run away from its place nor be simulated",
-	reasonKprobe:      "a kprobe is there",
-	reasonSlots:       "all slots within reach of it are taken; take fewer probes",
-	reasonLockdown:    "the kernel is locked down, which forbids probes of its functions (kernel_lockdown(7))",
-	reasonStack:       "this kernel does not record call chains (CONFIG_FRAME_POINTER); leave out the stack",
-	reasonNoReturn:    "what enters it does not come back by its return address: it has no return that can be probed",
+var reasonTexts = map[abi.Reason]string{
+	abi.ReasonEntryText:   "it is part of the trap and entry path, which every probe runs through",
+	abi.ReasonEngine:      "it belongs to the probes themselves",
+	abi.ReasonNoinstr:     "it is marked noinstr: it runs where the kernel is not yet, or no longer, ready for a probe",
+	abi.ReasonKprobesText: "it is marked nokprobe: the kernel needs it to handle probes",
+	abi.ReasonInitText:    "it was code of the kernel's start, and is gone",
+	abi.ReasonPatching:    "it runs while the kernel's text is changed",
+	abi.ReasonLRSC:        "it lies between a load-reserved instruction and its store-conditional, which never succeeds if something comes between them",
+	abi.ReasonExtable:     "the instruction has an entry in the kernel's exception table, by its address",
+	abi.ReasonJumpLabel:   "the instruction is a jump label, which the kernel itself changes",
+	abi.ReasonNotText:     "no function of the kernel lies there",
+	abi.ReasonBoundary:    "no instruction begins there",
+	abi.ReasonInstruction: "the instruction can neither run away from its place nor be simulated",
+	abi.ReasonKprobe:      "a kprobe is there",
+	abi.ReasonSlots:       "all slots within reach of it are taken; take fewer probes",
+	abi.ReasonLockdown:    "the kernel is locked down, which forbids probes of its functions (kernel_lockdown(7))",
+	abi.ReasonStack:       "this kernel does not record call chains (CONFIG_FRAME_POINTER); leave out the stack",
+	abi.ReasonNoReturn:    "what enters it does not come back by its return address: it has no return that can be probed",
 }
 
 // errnoTexts say what an error number means that comes without a reason.
@@ -88,7 +89,7 @@ func expected(err error) bool {
 		return false
 	}
 	switch r.reason {
-	case reasonEntryText, reasonEngine, reasonNoinstr, reasonKprobesText, reasonInitText, reasonPatching:
+	case abi.ReasonEntryText, abi.ReasonEngine, abi.ReasonNoinstr, abi.ReasonKprobesText, abi.ReasonInitText, abi.ReasonPatching:
 		return true
 	}
 	return false
@@ -104,7 +105,7 @@ func (s *Session) explain(p *Probe, err error) *place.Error {
 	}
 	function, offset := s.function(p)
 	switch r.reason {
-	case reasonBoundary:
+	case abi.ReasonBoundary:
 		// Instructions have 2 or 4 bytes: the one around an even address begins 2 bytes before it.
 		if function != "" && offset >= 2 && offset%2 == 0 {
 			at := plus(function, offset-2)
@@ -114,15 +115,15 @@ func (s *Session) explain(p *Probe, err error) *place.Error {
 				e.Instead = []string{at + "%entry"}
 			}
 		}
-	case reasonNoReturn:
+	case abi.ReasonNoReturn:
 		if function != "" {
 			e.Instead = []string{p.Name + "%entry"}
 		}
-	case reasonLRSC, reasonExtable, reasonJumpLabel, reasonInstruction:
+	case abi.ReasonLRSC, abi.ReasonExtable, abi.ReasonJumpLabel, abi.ReasonInstruction:
 		if offset != 0 && function != "" {
 			e.Instead = []string{function + "%entry"}
 		}
-	case reasonLockdown, reasonStack, reasonSlots, reasonKprobe:
+	case abi.ReasonLockdown, abi.ReasonStack, abi.ReasonSlots, abi.ReasonKprobe:
 		return e
 	}
 	if r.errno == unix.EPERM || r.errno == unix.ENOSYS {

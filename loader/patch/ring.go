@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/kernel-patch/abi"
 )
 
 // ring is the memory that the kernel writes events to.
@@ -26,7 +28,7 @@ func openRing(fd, bytes int) (*ring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("patch: map a ring of %d bytes for events: %w", bytes, err)
 	}
-	header := (*wireRing)(unsafe.Pointer(&memory[0]))
+	header := (*abi.Ring)(unsafe.Pointer(&memory[0]))
 	r := &ring{memory: memory, head: &header.Head, area: memory[pageSize:]}
 	if header.Size != uint64(len(r.area)) {
 		return nil, fmt.Errorf("patch: the ring of events has %d bytes, not %d (and %w)", header.Size, len(r.area), r.close())
@@ -53,7 +55,7 @@ func (r *ring) record(tail uint64) (record []byte, next uint64, err error) {
 		return nil, tail, fmt.Errorf("patch: the ring of events can't be read: a record of %d bytes at %d, where %d wait", size, tail, written)
 	}
 	record = r.area[at : at+size]
-	if kindOf(record) == eventPad {
+	if kindOf(record) == abi.EventPad {
 		return nil, tail + size, nil
 	}
 	if size < uint64(headerSize) {

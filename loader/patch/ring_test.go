@@ -9,6 +9,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/trapline/trapline/kernel-patch/abi"
 	"github.com/trapline/trapline/loader/internal/place"
 	"github.com/trapline/trapline/probes"
 )
@@ -28,12 +29,12 @@ func newFakeRing(bytes int) *fakeRing {
 }
 
 // put writes a record, behind one that fills the area's end if there is no room.
-func (r *fakeRing) put(event wireEvent, rest []byte) {
+func (r *fakeRing) put(event abi.Event, rest []byte) {
 	size := uint64(headerSize+len(rest)+31) &^ 31
 	at := r.head & uint64(len(r.area)-1)
 	if left := uint64(len(r.area)) - at; left < size {
 		binary.NativeEndian.PutUint32(r.area[at:], uint32(left))
-		binary.NativeEndian.PutUint16(r.area[at+4:], eventPad)
+		binary.NativeEndian.PutUint16(r.area[at+4:], abi.EventPad)
 		r.head += left
 		at = 0
 	}
@@ -56,7 +57,7 @@ func sessionOf(t *testing.T, r *fakeRing, text string, events EventOptions) *Ses
 	p := &Probe{Place: place.Place{Name: "vfs_write", Spec: spec}, Kind: probes.KindEntry}
 	p.shown = spec.Args
 	s := &Session{opts: Options{Events: &events}, all: []*Probe{p}, ring: &r.ring}
-	s.page.Store(&wirePage{})
+	s.page.Store(&abi.Page{})
 	return s
 }
 
@@ -78,9 +79,9 @@ func TestRing(t *testing.T) {
 	rest := func(i uint64) []byte {
 		b := binary.NativeEndian.AppendUint64(nil, i)
 		b = binary.NativeEndian.AppendUint64(b, 0)
-		b = append(b, make([]byte, stringSize)...)
+		b = append(b, make([]byte, abi.StringSize)...)
 		copy(b[16:], "dd")
-		for n := range uint64(regsMax) {
+		for n := range uint64(abi.RegsMax) {
 			b = binary.NativeEndian.AppendUint64(b, 100+n)
 		}
 		for _, word := range []uint64{7, 0x200, 0x201} { // a word of the stack, two frames
@@ -89,7 +90,7 @@ func TestRing(t *testing.T) {
 		return b
 	}
 	for i := range uint64(100) {
-		e := wireEvent{Kind: eventEntry, Time: i, Context: 3, Values: 2, Strings: 1, Regs: regsMax, StackWords: 1, Frames: 2}
+		e := abi.Event{Kind: abi.EventEntry, Time: i, Context: 3, Values: 2, Strings: 1, Regs: abi.RegsMax, StackWords: 1, Frames: 2}
 		copy(e.Comm[:], "sh")
 		r.put(e, rest(i))
 		if i%5 != 4 {
@@ -116,11 +117,11 @@ func TestBadRing(t *testing.T) {
 		"odd size":               func(r *fakeRing, _ *Session) { r.area[0] = 9 },
 		"a record past the head": func(r *fakeRing, _ *Session) { r.area[1] = 0x0f },
 		"a record too short":     func(r *fakeRing, _ *Session) { r.area[0] = 16 },
-		"parts past the record":  func(r *fakeRing, _ *Session) { (*wireEvent)(unsafe.Pointer(&r.area[0])).Strings = 600 },
+		"parts past the record":  func(r *fakeRing, _ *Session) { (*abi.Event)(unsafe.Pointer(&r.area[0])).Strings = 600 },
 	} {
 		r := newFakeRing(4096)
 		s := sessionOf(t, r, "vfs_write len=%a2:u64", EventOptions{})
-		r.put(wireEvent{Kind: eventEntry, Values: 1}, make([]byte, 8))
+		r.put(abi.Event{Kind: abi.EventEntry, Values: 1}, make([]byte, 8))
 		spoil(r, s)
 		if err := s.Events(context.Background(), func(*probes.Event) {}); err == nil {
 			t.Errorf("%s: no error", name)

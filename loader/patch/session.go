@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trapline/trapline/kernel-patch/abi"
 	"github.com/trapline/trapline/loader/internal/place"
 	"github.com/trapline/trapline/probes"
 )
@@ -49,7 +50,7 @@ type Session struct {
 	kernel    *place.Kernel
 	all       []*Probe // by cookie; some could not be placed
 	group     int      // descriptor of the group's first probe
-	page      atomic.Pointer[wirePage]
+	page      atomic.Pointer[abi.Page]
 	memory    []byte // the page's
 	ring      *ring  // nil without events
 	ringBytes int
@@ -76,7 +77,7 @@ func Open(ctx context.Context, specs []*probes.Spec, opts *Options) (*Session, e
 
 func (s *Session) open(ctx context.Context, specs []*probes.Spec, opts *Options) error {
 	s.kernel, s.group = place.NewKernel(), -1
-	s.page.Store(&wirePage{}) // until there is one
+	s.page.Store(&abi.Page{}) // until there is one
 	if opts != nil {
 		s.opts = *opts
 	}
@@ -87,8 +88,8 @@ func (s *Session) open(ctx context.Context, specs []*probes.Spec, opts *Options)
 		s.opts.Log = slog.New(slog.DiscardHandler)
 	}
 	s.opts.Contexts = max(s.opts.Contexts, 1)
-	if s.opts.Contexts > contextsMax {
-		return fmt.Errorf("%d contexts: backend patch tells %d apart at most", s.opts.Contexts, contextsMax)
+	if s.opts.Contexts > abi.ContextsMax {
+		return fmt.Errorf("%d contexts: backend patch tells %d apart at most", s.opts.Contexts, abi.ContextsMax)
 	}
 	if e := s.opts.Events; e != nil {
 		s.ringBytes = ringBytes(e.RingBytes)
@@ -203,7 +204,7 @@ func (s *Session) share() (err error) {
 	if err != nil {
 		return fmt.Errorf("patch: map the page of the context: %w", err)
 	}
-	s.page.Store((*wirePage)(unsafe.Pointer(&s.memory[0])))
+	s.page.Store((*abi.Page)(unsafe.Pointer(&s.memory[0])))
 	if s.opts.Events != nil {
 		if s.ring, err = openRing(s.group, s.ringBytes); err != nil {
 			return err
@@ -228,7 +229,7 @@ func (s *Session) Enable() {
 	if s.closed.Load() || s.group < 0 {
 		return
 	}
-	if control(s.group, iocEnable, wholeGroup) == nil {
+	if control(s.group, abi.IocEnable, abi.WholeGroup) == nil {
 		return
 	}
 	// One place that fails fails them all: each by itself then.
@@ -236,7 +237,7 @@ func (s *Session) Enable() {
 		if p.fd < 0 {
 			continue
 		}
-		if err := control(p.fd, iocEnable, 0); err != nil {
+		if err := control(p.fd, abi.IocEnable, 0); err != nil {
 			err = &place.Error{Place: p.Name, Err: fmt.Errorf("it could be opened, but not enabled: %w", err)}
 			s.warnings = append(s.warnings, err)
 			s.failed = errors.Join(s.failed, err)
@@ -286,7 +287,7 @@ func (s *Session) Detach() error {
 	}
 	err := s.failed
 	s.failed = nil
-	if e := control(s.group, iocDisable, wholeGroup); e != nil {
+	if e := control(s.group, abi.IocDisable, abi.WholeGroup); e != nil {
 		err = errors.Join(err, fmt.Errorf("patch: remove the probes: %w", e))
 	}
 	return err
@@ -303,11 +304,11 @@ func (s *Session) Close() error {
 	defer s.mu.Unlock()
 	var errs []error
 	if s.group >= 0 { // one change of the text, where each descriptor would make one of its own
-		if err := control(s.group, iocDisable, wholeGroup); err != nil {
+		if err := control(s.group, abi.IocDisable, abi.WholeGroup); err != nil {
 			errs = append(errs, fmt.Errorf("patch: remove the probes: %w", err))
 		}
 	}
-	s.page.Store(&wirePage{})
+	s.page.Store(&abi.Page{})
 	if s.memory != nil {
 		errs = append(errs, unix.Munmap(s.memory))
 	}

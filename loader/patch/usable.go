@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/trapline/trapline/internal/feature"
+	"github.com/trapline/trapline/kernel-patch/abi"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -20,7 +21,7 @@ const tried = "vfs_read"
 // Usable says whether this kernel has the patch and this process may use it, and if not why. Errors wrap [ErrNotSupported] or
 // unix.EPERM.
 var Usable = sync.OnceValue(func() error {
-	r := &request{attr: wireAttr{Kind: kindEntry, GroupFD: -1}, symbol: tried}
+	r := &request{attr: abi.Attr{Kind: abi.KindEntry, GroupFD: -1}, symbol: tried}
 	fd, err := r.open()
 	if err == nil {
 		return unix.Close(fd)
@@ -32,7 +33,7 @@ var Usable = sync.OnceValue(func() error {
 	case unix.EPERM:
 		return fmt.Errorf("kernel patch: %w", err)
 	case unix.EINVAL, unix.E2BIG, unix.EFAULT, unix.EBADF:
-		return fmt.Errorf("kernel patch: system call %d is another one on this kernel, or of a version that this program does not know (%w): %w", sysProbeOpen, refused.errno, ErrNotSupported)
+		return fmt.Errorf("kernel patch: system call %d is another one on this kernel, or of a version that this program does not know (%w): %w", abi.SysProbeOpen, refused.errno, ErrNotSupported)
 	}
 	return nil // what is wrong there is wrong with that function
 })

@@ -5,6 +5,7 @@ package patch
 import (
 	"fmt"
 
+	"github.com/trapline/trapline/kernel-patch/abi"
 	"github.com/trapline/trapline/loader/internal/place"
 	"github.com/trapline/trapline/loader/internal/recipe"
 	"github.com/trapline/trapline/probes"
@@ -16,7 +17,7 @@ func (s *Session) compile(p *Probe) (*request, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &request{attr: wireAttr{Kind: uint32(p.Kind), Offset: p.Spec.Offset, GroupFD: -1, Contexts: s.opts.Contexts}}
+	r := &request{attr: abi.Attr{Kind: uint32(p.Kind), Offset: p.Spec.Offset, GroupFD: -1, Contexts: s.opts.Contexts}}
 	if err := r.take(made, p.Kind); err != nil {
 		return nil, &place.Error{Place: p.Name, Err: err}
 	}
@@ -32,25 +33,25 @@ func (s *Session) compile(p *Probe) (*request, error) {
 }
 
 // options sets what the session asks of all its probes.
-func (s *Session) options(p *Probe, a *wireAttr) {
+func (s *Session) options(p *Probe, a *abi.Attr) {
 	set := func(yes bool, flag uint64) {
 		if yes {
 			a.Flags |= flag
 		}
 	}
-	set(s.opts.Filter, flagFilter)
-	set(s.opts.CPUTime && p.HasLatency(), flagCPUTime)
-	set(p.HasErrors(), flagErrors)
-	set(s.opts.Only == MethodSlot || s.opts.Only == MethodSimulate, flagNoJump)
+	set(s.opts.Filter, abi.FlagFilter)
+	set(s.opts.CPUTime && p.HasLatency(), abi.FlagCPUTime)
+	set(p.HasErrors(), abi.FlagErrors)
+	set(s.opts.Only == MethodSlot || s.opts.Only == MethodSimulate, abi.FlagNoJump)
 	if e := s.opts.Events; e != nil {
-		a.Flags |= flagEvents
+		a.Flags |= abi.FlagEvents
 		a.Wakeup = uint32(s.ringBytes / ringPart)
 		if e.Registers {
-			a.Flags |= flagRegs
+			a.Flags |= abi.FlagRegs
 			a.StackWords = stackWords
 		}
 		if e.Stack {
-			a.Frames = framesMax
+			a.Frames = abi.FramesMax
 		}
 	}
 }
@@ -67,13 +68,13 @@ const (
 func (r *request) take(made *recipe.Recipe, kind probes.Kind) error {
 	atReturn := kind == probes.KindReturn
 	for _, f := range made.Fetches {
-		if f.Base == recipe.BaseWord && f.Index >= regsMax {
+		if f.Base == recipe.BaseWord && f.Index >= abi.RegsMax {
 			return fmt.Errorf("register %s: %w by backend patch, which has pc and x1 to x31", probes.RISCV64.WordName(int(f.Index)), ErrNotSupported)
 		}
 		if f.Base > recipe.BaseContext || f.Shift != 0 {
 			return fmt.Errorf("fields of records: %w by backend patch", ErrNotSupported)
 		}
-		w := wireFetch{
+		w := abi.Fetch{
 			Value: f.Value, Offset: f.Offset, Base: uint8(f.Base), Index: f.Index, Derefs: f.Derefs, User: f.User, Format: uint8(f.Format),
 			Size: f.Size, String: f.String,
 		}
@@ -86,16 +87,16 @@ func (r *request) take(made *recipe.Recipe, kind probes.Kind) error {
 		r.fetches = append(r.fetches, w)
 	}
 	for _, t := range append(made.Tests[:len(made.Tests):len(made.Tests)], made.ReturnTests...) {
-		w := wireTest{Value: t.Value, Op: uint8(t.Op), Left: t.Left, Right: t.Right}
+		w := abi.Test{Value: t.Value, Op: uint8(t.Op), Left: t.Left, Right: t.Right}
 		if t.Signed {
 			w.IsSigned = 1
 		}
 		r.tests = append(r.tests, w)
 	}
 	if len(made.Constants) > 0 {
-		r.constants = &[stringsMax][constantSize]byte{}
+		r.constants = &[abi.StringsMax][abi.ConstantSize]byte{}
 		for i, text := range made.Constants {
-			copy(r.constants[i][:constantSize-1], text)
+			copy(r.constants[i][:abi.ConstantSize-1], text)
 		}
 	}
 	r.attr.FetchCount = uint32(len(r.fetches))

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/kernel-patch/abi"
 )
 
 // working is set where this program is started anew to be traced: its arguments then say what it does.
@@ -159,12 +161,12 @@ func serve() error {
 
 func load(n int, symbol string) error {
 	for range n {
-		r := &request{attr: wireAttr{Kind: kindLatency, Flags: flagFilter, GroupFD: -1}, symbol: symbol}
+		r := &request{attr: abi.Attr{Kind: abi.KindLatency, Flags: abi.FlagFilter, GroupFD: -1}, symbol: symbol}
 		fd, err := r.open()
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(control(fd, iocEnable, 0), control(fd, iocFollow, os.Getpid())); err != nil {
+		if err := errors.Join(control(fd, abi.IocEnable, 0), control(fd, abi.IocFollow, os.Getpid())); err != nil {
 			return err
 		}
 	}
