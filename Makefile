@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # make demo     checkpoint and restore a Redis server under load
+# make demo-riscv  the same on RISC-V: a small kernel with our patch in an emulator, a program that counts, stage × kernel function
 # make test     every test (root; installs the Debian packages that the tests drive)
 # make quick    the short ones, below two minutes
 # make bench    side by side with CRIU 4.1; BENCH=1MiB,threads RUNS=5 WRITE=1 (writes docs/benchmarks.md);
@@ -28,7 +29,7 @@ CMD      ?= bash
 KERNEL_SERIES ?= 6.12
 KERNEL_CONFIG ?= small
 
-.PHONY: all build test quick stress bench bench-riscv demo kernel kernels guest lint vet staticcheck format cross generate fuzz clean packages
+.PHONY: all build test quick stress bench bench-riscv demo demo-riscv kernel kernels guest lint vet staticcheck format cross generate fuzz clean packages
 
 all: build
 
@@ -39,6 +40,10 @@ build:
 demo: build
 	internal/ci/packages demo
 	$(GO) run ./internal/demo -trapline bin/trapline
+
+demo-riscv:
+	internal/ci/packages test
+	$(GO) run ./internal/demo/riscv
 
 packages:
 	internal/ci/packages test
