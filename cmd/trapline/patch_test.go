@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/trapline/trapline/internal/testprog"
 	"github.com/trapline/trapline/internal/vm"
 )
 
@@ -26,7 +27,17 @@ func TestPatchGuest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	vm.GoTest(t.Context(), t, vm.TestRun{Guest: vm.Config{Kernel: kernel}, Run: "^TestPatch", Skip: "TestPatchGuest"})
+	if err := testprog.Prepare("riscv64", "mem_anon"); err != nil {
+		t.Fatal(err)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	vm.GoTest(t.Context(), t, vm.TestRun{
+		Guest: vm.Config{Kernel: kernel, Clock: vm.ThreadEach}, Run: "^(TestPatch.*|TestProfile|TestProfileKernelFunctions)$", Skip: "TestPatchGuest",
+		Env: []string{"XDG_CACHE_HOME=" + cache},
+	})
 }
 
 // A table of kernel functions has the columns here that it has on a kernel with the patch.
