@@ -19,11 +19,12 @@ import (
 // difference, one is then expected to be called one all the same: the rows are not corrected for how many they are.
 //
 // With a single run on a side, only the spread of the calls within the run is known. The 95 % error of a part is t·√calls·deviation, by
-// Student's t for so many calls, times the share of its calls' time that is its own; of a part of one call it is half of its time. The
-// errors of parts add up to a stage's, and those of stages to the total's, as roots of the sums of squares. To each, and to
-// what no probe explains, 5 % of the time is added in the same way: for what differs from run to run and not within one. A difference
-// is one if it is larger than the errors of both sides together. That can't see anything that moved a whole run: another layout
-// of memory, another CPU's speed, a busy machine. Repeat the runs when it matters.
+// Student's t for so many calls, times the share of its calls' time that is its own. It is at most half of the part's time, and just
+// that for a part of one call: few calls of very different lengths differ by what they do, which is no noise. The errors of parts
+// add up to a stage's, and those of stages to the total's, as roots of the sums of squares. To each, and to what no probe explains, 5 %
+// of the time is added in the same way: for what differs from run to run and not within one. A difference is one if it is larger
+// than the errors of both sides together. That can't see anything that moved a whole run: another layout of memory, another CPU's
+// speed, a busy machine. Repeat the runs when it matters.
 type Method string
 
 // Methods.
@@ -35,7 +36,7 @@ const (
 
 const (
 	betweenRuns = 0.05 // of a time: what a single run can't know of others, a part of it
-	oneCall     = 0.5  // of the time of a single call: how much is its error
+	mostError   = 0.5  // of a part's time: the most that its error can be, and that of a single call
 	significant = 0.05 // p below it is no chance
 	tooSmall    = 0.01 // of the larger side: the smallest difference between runs that counts
 )
@@ -144,13 +145,13 @@ func (p *Part) error() float64 {
 	case p.Calls == 0 || p.Self == 0:
 		return 0
 	case p.Calls == 1:
-		return oneCall * float64(p.Self)
+		return mostError * float64(p.Self)
 	}
 	own := 1.0
 	if p.Total > p.Self {
 		own = float64(p.Self) / float64(p.Total)
 	}
-	return studentT(p.Calls-1) * math.Sqrt(float64(p.Calls)) * p.StdDev * own
+	return min(studentT(p.Calls-1)*math.Sqrt(float64(p.Calls))*p.StdDev*own, mostError*float64(p.Self))
 }
 
 // studentT gives how many standard errors 95 % of all samples lie within, by degrees of freedom.

@@ -32,7 +32,7 @@ var (
 const labelWidth = 48
 
 // WriteTable writes the comparison for people, in one Write: a row a stage, and below it its parts, those with the largest difference
-// first. Parts that are noise and less than 1 % of their stage on both sides are put together in one row. The column NOISE has the
+// first. Parts of less than 1 % of their stage are put together in one row, unless they got faster or slower. The column NOISE has the
 // largest difference that would still count as noise, or p.
 func (c *Comparison) WriteTable(w io.Writer) error {
 	var b strings.Builder
@@ -80,7 +80,7 @@ func (s *StageDelta) rows() [][]string {
 	hidden, hiddenA, hiddenB := 0, 0.0, 0.0
 	for i := range s.Parts {
 		p := &s.Parts[i]
-		if p.Self.Verdict == Noise && p.Self.A <= tooSmall*s.Wall.A && p.Self.B <= tooSmall*s.Wall.B {
+		if p.Self.Verdict != Less && p.Self.Verdict != More && p.Self.A <= tooSmall*s.Wall.A && p.Self.B <= tooSmall*s.Wall.B {
 			hidden++
 			hiddenA += p.Self.A
 			hiddenB += p.Self.B
@@ -90,7 +90,7 @@ func (s *StageDelta) rows() [][]string {
 	}
 	if hidden > 0 {
 		rows = append(rows, []string{
-			"", fmt.Sprintf("(%d small: noise)", hidden), probes.FormatNS(hiddenA), probes.FormatNS(hiddenB), signed(hiddenB - hiddenA),
+			"", fmt.Sprintf("(%d small)", hidden), probes.FormatNS(hiddenA), probes.FormatNS(hiddenB), signed(hiddenB - hiddenA),
 		})
 	}
 	if s.Unexplained.A != 0 || s.Unexplained.B != 0 {

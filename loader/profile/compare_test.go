@@ -187,6 +187,20 @@ func TestCompareTable(t *testing.T) {
 	}
 }
 
+// One call that writes nearly everything, and some that write little: the spread of such calls is no noise.
+func TestCompareCallsOfDifferentSizes(t *testing.T) {
+	run := func(large time.Duration) *Report {
+		p := Part{Label: "pwritev", Self: large + 8, Total: large + 8, Calls: 9, StdDev: float64(large) / 3}
+		return &Report{Total: p.Self, Probes: []Probe{{Label: p.Label}}, Stages: []Stage{{Name: "pages", Wall: p.Self, Parts: []Part{p}}}}
+	}
+	if c := Compare(run(1e9), run(2e8)); c.Total.Verdict != Less || c.Stages[0].Parts[0].Self.Verdict != Less {
+		t.Errorf("a fifth of the time is %+v", c.Total)
+	}
+	if c := Compare(run(1e9), run(8e8)); c.Total.Verdict != Noise {
+		t.Errorf("four fifths of the time are %+v", c.Total)
+	}
+}
+
 func TestCompareRunsNeedsReports(t *testing.T) {
 	r := &Report{}
 	for _, sides := range [][2][]*Report{{nil, {r}}, {{r}, nil}, {{r}, {r, nil}}} {

@@ -18,7 +18,7 @@ func TestPageTables(t *testing.T) {
 	r := syntheticReport(6, 20000, 1, 1)
 	file := pageFile(t, r)
 	b := openBrowser(t, 1400, 900)
-	b.open(file, "")
+	b.open(file, "#small=too")
 	var names []string
 	selfs := map[string]float64{}
 	for _, s := range r.Stages {
@@ -62,7 +62,7 @@ func TestPageTables(t *testing.T) {
 		if sorted := b.text(fmt.Sprintf("document.querySelector('#table-parts th:nth-child(%d)').ariaSort", n)); sorted != "descending" {
 			t.Errorf("the heading of %s says %q", name, sorted)
 		}
-		if hash := b.text("location.hash"); hash != "#sort="+name+"-down" {
+		if hash := b.text("location.hash"); hash != "#sort="+name+"-down&small=too" {
 			t.Errorf("sorted by %s: the address has %q", name, hash)
 		}
 	}
@@ -94,6 +94,11 @@ func TestPageTables(t *testing.T) {
 // An address shows the page as it was looked at.
 func TestPageFollowsItsAddress(t *testing.T) {
 	r := syntheticReport(6, 5000, 1, 1)
+	parts := r.Stages[5].Parts
+	for i := len(parts) - 3; i < len(parts); i++ {
+		parts[0].Self += parts[i].Self - 1000
+		parts[i].Self = 1000
+	}
 	file := pageFile(t, r)
 	b := openBrowser(t, 1400, 900)
 	pid := strconv.Itoa(r.Processes[3].PID)
@@ -105,19 +110,40 @@ func TestPageFollowsItsAddress(t *testing.T) {
 	if len(rows) != len(r.Processes) {
 		t.Errorf("%d rows, expected %d", len(rows), len(r.Processes))
 	}
-	var walls []float64
+	var all []float64
 	for _, row := range rows {
 		v, err := strconv.ParseFloat(strings.Split(row, "\t")[1], 64)
 		if err != nil {
 			t.Fatal(err)
 		}
-		walls = append(walls, -v)
+		all = append(all, -v)
 	}
-	if !slices.IsSorted(walls) {
-		t.Errorf("sorted by wall time: %v", walls)
+	if !slices.IsSorted(all) {
+		t.Errorf("sorted by wall time: %v", all)
 	}
 	if bars := len(b.texts("#bars .bar-row:not(.head)")); bars != len(r.Processes[3].Stages) {
 		t.Errorf("%d bars, expected those of process %s: %d", bars, pid, len(r.Processes[3].Stages))
+	}
+	// Parts below 1 % are in one row, and the rows still add up to the stages.
+	b.open(file, "")
+	var walls, shown float64
+	for _, s := range r.Stages {
+		walls += float64(s.Wall) / 1e6
+	}
+	smaller := 0
+	for _, row := range b.texts("#table-parts tbody tr:not(.group)") {
+		cells := strings.Split(row, "\t") // the stage is empty: it stands above
+		v, err := strconv.ParseFloat(strings.ReplaceAll(cells[1], ",", ""), 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown += v
+		if strings.HasSuffix(strings.TrimSpace(cells[0]), "3 smaller") {
+			smaller++
+		}
+	}
+	if math.Abs(shown-walls) > 0.1 || smaller != 1 {
+		t.Errorf("the rows add up to %.3f ms, the stages to %.3f; %d rows are of smaller parts", shown, walls, smaller)
 	}
 	b.open(file, "#tab=probes&filter=fsync")
 	if rows := b.texts("#table-probes tbody tr"); len(rows) != 1 || !strings.HasPrefix(rows[0], "vfs_fsync_range") {

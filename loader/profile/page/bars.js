@@ -26,7 +26,9 @@ function drawBars() {
 
 function barRow(stage, longest, unit) {
   const name = printable(stage.name);
-  const segments = stage.parts.filter((p) => p.self_ns > 0).map((part) => segment(stage, part));
+  const [large, small] = bySize(stage, byShare ? 1 : stage.wall_ns / longest);
+  const segments = large.map((part) => segment(stage, part));
+  if (small.length > 0) segments.push(smallSegment(stage, small));
   if (stage.unexplained_ns > 0) segments.push(unexplainedSegment(stage));
   const track = make('div', {
     className: 'track', role: 'img',
@@ -38,6 +40,25 @@ function barRow(stage, longest, unit) {
   return make('div', {className: 'bar-row'}, label, make('div', {className: 'room'}, track),
     make('span', {className: 'figure', textContent: fixed(stage.wall_ns / unit.size, unit.places)}),
     make('span', {className: 'figure dim', textContent: percent(explained(stage))}));
+}
+
+// bySize tells the parts that are wide enough to be seen from those that are not, for a bar of so much of the room.
+function bySize(stage, ofRoom) {
+  const pixels = Math.max(3, ofRoom * ($('bars').clientWidth * 0.6));
+  const parts = stage.parts.filter((p) => p.self_ns > 0);
+  const wide = (part) => part.self_ns / stage.wall_ns * pixels >= 2.5;
+  return [parts.filter(wide), parts.filter((p) => !wide(p))];
+}
+
+function smallSegment(stage, parts) {
+  const self = parts.reduce((sum, p) => sum + p.self_ns, 0);
+  const element = make('div', {className: 'segment small', style: {'flex-grow': self}});
+  element.addEventListener('pointermove', (event) => showTip(event.clientX, event.clientY, plural(parts.length, 'smaller part'), [
+    ['of stage', printable(stage.name)], ['self', time(self)], ['share', percent(self / stage.wall_ns)],
+    ...parts.slice(0, 6).map((p) => [printable(p.label), time(p.self_ns)]),
+  ]));
+  element.addEventListener('pointerleave', hideTip);
+  return element;
 }
 
 function segment(stage, part) {

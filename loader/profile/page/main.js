@@ -80,6 +80,7 @@ function keepAddress() {
   address.set('sort', `${by}${down ? '-down' : ''}`);
   if ($('filter').value) address.set('filter', $('filter').value);
   if (ofProcess) address.set('process', ofProcess.pid);
+  if (smallToo) address.set('small', 'too');
   if (byShare) address.set('bars', 'share');
   try {
     history.replaceState(null, '', `#${address}`);
@@ -96,6 +97,7 @@ function followAddress() {
   tab = tables[address.get('tab')] ? address.get('tab') : 'parts';
   if (sort) sorting[tab] = {by: sort[1], down: Boolean(sort[2])};
   if (address.get('lanes') === 'all') for (const l of lanes) l.open = true;
+  chooseSmall(address.get('small') === 'too');
   chooseBars(address.get('bars') === 'share');
   chooseProcess(address.get('process'));
   chooseTab(tab);

@@ -3,6 +3,8 @@
 
 const sorting = {parts: {by: 'stage', down: false}, processes: {by: 'process', down: false}, probes: {by: 'self', down: true}};
 let tab = 'parts';
+let smallToo = false; // also parts below 1 % of their stage, and probes that were never hit
+const smallShare = 0.01;
 
 // A column is {id, name, title, text, value, figure, places, size, cell}. size is the unit's, in ns; a figure's text has so many places.
 function figureColumn(id, name, title, value, size, places) {
@@ -30,7 +32,7 @@ function partColumns() {
 }
 
 function probeCell(r) {
-  if (!r.part) return [make('i', {className: 'swatch unexplained'}), make('em', {textContent: 'unexplained'})];
+  if (!r.part) return [make('i', {className: `swatch ${r.smaller ? 'small' : 'unexplained'}`}), make('em', {textContent: r.label})];
   const probe = report.probes[r.part.probe];
   const cell = [make('i', {className: `swatch${probe.wait ? ' waits' : ''}`, style: {'background-color': `var(${probeColour(r.part.probe)})`}}), r.label];
   if (probe.wait) cell.push(make('small', {className: 'badge', textContent: 'waits', title: 'It only waits: it has time in which nothing else was at work'}));
@@ -43,7 +45,9 @@ function probeCell(r) {
 function partRows() {
   return stagesShown().flatMap((stage, order) => {
     const row = (part, label, self) => ({order, of: stage, stage: printable(stage.name), part, label, self, share: stage.wall_ns > 0 ? self / stage.wall_ns : 0});
-    const rows = stage.parts.map((part) => row(part, printable(part.label), part.self_ns));
+    const small = isFiltered() || smallToo ? [] : stage.parts.filter((p) => p.self_ns < smallShare * stage.wall_ns);
+    const rows = stage.parts.filter((p) => small.length < 2 || !small.includes(p)).map((part) => row(part, printable(part.label), part.self_ns));
+    if (small.length > 1) rows.push({...row(null, `${count(small.length)} smaller`, small.reduce((sum, p) => sum + p.self_ns, 0)), smaller: true});
     rows.push(row(null, 'unexplained', stage.unexplained_ns));
     return rows;
   });
@@ -86,7 +90,8 @@ function probeColumns() {
 }
 
 function probeRows() {
-  return report.probes.map((probe, i) => {
+  const shown = report.probes.map((probe, i) => [probe, i]).filter(([probe, i]) => isFiltered() || smallToo || probe.calls > 0 || selfOfProbe[i] > 0);
+  return shown.map(([probe, i]) => {
     const parts = report.stages.flatMap((s) => s.parts.filter((p) => p.probe === i));
     return {label: printable(probe.label), mechanism: printable(probe.mechanism), part: {probe: i}, self: selfOfProbe[i], stages: parts.length, calls: probe.calls, bias: probe.bias_ns || null};
   });
@@ -98,12 +103,15 @@ const tables = {
   probes: {columns: probeColumns, rows: probeRows},
 };
 
+const filterText = () => $('filter').value.trim().toLowerCase();
+const isFiltered = () => filterText() !== '';
+
 function drawTable() {
   const {columns: makeColumns, rows: makeRows} = tables[tab];
   const columns = makeColumns();
   const how = sorting[tab];
   const by = columns.find((c) => c.id === how.by) || columns[0];
-  const wanted = $('filter').value.trim().toLowerCase();
+  const wanted = filterText();
   const all = makeRows();
   const shown = all.filter((r) => wanted === '' || columns.some((c) => !c.figure && c.text(r).toLowerCase().includes(wanted)));
   sortRows(shown, by, how.down);
@@ -117,7 +125,10 @@ function drawTable() {
   }
   const table = make('table', {}, make('thead', {}, make('tr', {}, ...columns.map((c) => headCell(c, how)))), body);
   $(`table-${tab}`).replaceChildren(make('div', {className: 'scroll'}, table));
-  $('table-note').textContent = shown.length < all.length ? `${count(shown.length)} of ${plural(all.length, 'row')}` : plural(all.length, 'row');
+  $('table-note').textContent = [
+    shown.length < all.length ? `${count(shown.length)} of ${plural(all.length, 'row')}` : plural(all.length, 'row'),
+    tab === 'probes' && all.length < report.probes.length ? `${plural(report.probes.length - all.length, 'probe')} never hit` : '',
+  ].filter(Boolean).join(', ');
   markRow();
 }
 
@@ -211,6 +222,17 @@ for (const name of Object.keys(tables)) {
     keepAddress();
   });
 }
+$('small').addEventListener('click', () => {
+  chooseSmall(!smallToo);
+  drawTable();
+  keepAddress();
+});
+
+function chooseSmall(too) {
+  smallToo = too;
+  $('small').setAttribute('aria-pressed', too);
+}
+
 $('filter').addEventListener('input', () => {
   drawTable();
   keepAddress();

@@ -172,8 +172,14 @@ function drawCalls(c, row, y, width) {
     }
     frame(c, row, i, x, y, w);
     if (w > 44 && row.kind === 'call') {
+      const probe = report.probes[calls.probe[call]];
+      const from = Math.max(x, gutter()) + 4, label = printable(probe.label);
+      if (probe.wait) { // no stripes behind letters
+        c.fillStyle = fill;
+        c.fillRect(from - 3, y, Math.min(c.measureText(label).width + 6, right - from), height);
+      }
       c.fillStyle = ink(fill);
-      clipText(c, printable(report.probes[calls.probe[call]].label), Math.max(x, gutter()) + 4, y + height / 2 + 0.5, right - Math.max(x, gutter()) - 8);
+      clipText(c, label, from, y + height / 2 + 0.5, right - from - 4);
     }
     // What ends within the same pixel can't be seen.
     i = w > 1 ? i + 1 : firstAfter(row, instantAt(Math.floor(x) + 1, width) - perPixel * 0.01, i + 1);
