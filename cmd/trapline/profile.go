@@ -242,6 +242,9 @@ func (p *profiler) runCommand(command []string) (status int, err error) {
 	if err = errors.Join(err, stopErr); err != nil {
 		return k.status, err
 	}
+	if k.status != exitDone {
+		report.Warnings = append([]string{fmt.Sprintf("%s ended with status %d: this is what it did until then", command[0], k.status)}, report.Warnings...)
+	}
 	return k.status, p.show(report)
 }
 

@@ -279,7 +279,8 @@ int main(void) { outer(); if (!fork()) leaves(); wait(0); outer(); return 3; }
 			t.Errorf("stage %s: %d calls of %s, want %d", want.stage, got, want.call, want.n)
 		}
 	}
-	if len(r.Processes) != 2 || r.Engine != "mine" || !strings.Contains(strings.Join(r.Warnings, "\n"), "not_there") {
+	if len(r.Processes) != 2 || r.Engine != "mine" || !strings.Contains(strings.Join(r.Warnings, "\n"), "not_there") ||
+		!strings.Contains(strings.Join(r.Warnings, "\n"), "ended with status 3") {
 		t.Errorf("%d processes, engine %q, warnings %q", len(r.Processes), r.Engine, r.Warnings)
 	}
 }
