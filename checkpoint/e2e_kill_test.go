@@ -247,11 +247,15 @@ func TestE2EKillRandom(t *testing.T) {
 }
 
 // TestE2EKillStages kills the engine at each event of its timeline: every stage's beginning and end, and when the tree
-// is frozen and thawed.
+// is frozen and thawed. With -short at every fourth.
 func TestE2EKillStages(t *testing.T) {
+	step := 1
+	if testing.Short() {
+		step = 4
+	}
 	b := newBystander(t)
 	failed := 0
-	for event := 0; ; event++ {
+	for event := 0; ; event += step {
 		if event > 500 {
 			t.Fatal("a dump with more than 500 stage boundaries")
 		}

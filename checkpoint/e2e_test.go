@@ -122,7 +122,7 @@ func TestE2E(t *testing.T) {
 	for _, subject := range order {
 		t.Run(subject, func(t *testing.T) {
 			for _, s := range groups[subject] {
-				if testing.Short() && !s.short {
+				if testing.Short() && !s.quickest() {
 					continue
 				}
 				if why := notHere[s.name]; why != "" {
@@ -146,6 +146,21 @@ func TestE2E(t *testing.T) {
 			}
 		})
 	}
+}
+
+// quickest tells whether it is part of a run with -short.
+func (s *scenario) quickest() bool {
+	return s.short && !slices.Contains(slowHere, s.name) || slices.Contains(quickHere, s.name)
+}
+
+// here tells whether this architecture's guest can serve a test, and says why if not.
+func here(t *testing.T) bool {
+	t.Helper()
+	why := notHere[t.Name()]
+	if why != "" {
+		t.Logf("%s is not for this guest: %s", t.Name(), why)
+	}
+	return why == ""
 }
 
 func (s *scenario) run(t *testing.T, p pair, res *results) {

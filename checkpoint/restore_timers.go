@@ -3,8 +3,10 @@
 package checkpoint
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/checkpoint-restore/go-criu/v8/crit/images/timer"
 	"golang.org/x/sys/unix"
@@ -58,6 +60,10 @@ func (r *restorer) posixTimers(t *task) error {
 	}
 	_, err := one(t.s, unix.SYS_PRCTL, prTimerCreateRestoreIDs, 1, 0, 0, 0)
 	byID := err == nil
+	if !byID {
+		// The counter only goes up, and older kernels list the newest timer first.
+		list = slices.SortedFunc(slices.Values(list), func(a, b *timer.PosixTimerEntry) int { return cmp.Compare(a.GetItId(), b.GetItId()) })
+	}
 	for _, e := range list {
 		if err := r.createTimer(t, e, byID); err != nil {
 			return fmt.Errorf("POSIX timer %d: %w", e.GetItId(), err)

@@ -6,8 +6,13 @@
 
 int main(void)
 {
+#ifdef __riscv
+	// li a0, 0x1234; ret
+	static const unsigned char code[] = {0x05, 0x65, 0x1b, 0x05, 0x45, 0x23, 0x82, 0x80};
+#else
 	// mov $0x1234, %eax; ret
 	static const unsigned char code[] = {0xb8, 0x34, 0x12, 0, 0, 0xc3};
+#endif
 	char *x = mmap(NULL, P, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	char *w = mmap(NULL, P, PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	char *wx = mmap(NULL, P, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -19,6 +24,8 @@ int main(void)
 	memcpy(w, "write-only", 11);
 	memcpy(sw, "shared write-only", 18);
 	memcpy(wx, code, sizeof(code));
+	__builtin___clear_cache(x, x + sizeof(code));
+	__builtin___clear_cache(wx, wx + sizeof(code));
 	tt_mapline(w, a, sizeof(a));
 	tt_wait();
 	tt_mapline(w, b, sizeof(b));

@@ -64,7 +64,7 @@ int main(int argc, char **argv)
 			FILE *f;
 			snprintf(path, sizeof(path), "/proc/%d/syscall", pid);
 			f = fopen(path, "re");
-			if (f && fgets(text, sizeof(text), f) && !strncmp(text, "0 ", 2)) {
+			if (f && fgets(text, sizeof(text), f) && text[0] != 'r' && atoi(text) == SYS_read) { // or "running"
 				fclose(f);
 				break;
 			}
