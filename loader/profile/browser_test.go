@@ -65,6 +65,7 @@ func openBrowser(t *testing.T, width, height int) *browser {
 	cmd.ExtraFiles = []*os.File{theirIn, theirOut} // 3 and 4
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output // it always complains that there is no D-Bus
+	cmd.WaitDelay = 10 * time.Second
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

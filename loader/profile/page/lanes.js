@@ -2,7 +2,9 @@
 // What the timeline shows: a lane for each process, with its stages and its threads' calls. Rows lie one below the other; nothing in a
 // row overlaps, so what is at an instant is found by halving.
 
-const stageHeight = 20, innerStageHeight = 13, callHeight = 13, stripHeight = 5, lanePadding = 7;
+const crowded = report.processes.length > 24;
+const [stageHeight, innerStageHeight, stripHeight, lanePadding] = crowded ? [15, 6, 4, 3] : [20, 13, 5, 7];
+const callHeight = 13;
 
 // rowsOf puts items with a start and an end into as few rows as nest: one that lies within another is a row below it.
 function rowsOf(items) {

@@ -204,6 +204,7 @@ function chooseTab(name) {
     $(`tab-${other}`).tabIndex = current ? 0 : -1;
     $(`table-${other}`).hidden = !current;
   }
+  $('small').hidden = tab === 'processes';
   drawTable();
 }
 

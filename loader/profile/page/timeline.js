@@ -127,7 +127,7 @@ function isHovered(row, at) { return hovered && hovered.row.items === row.items 
 
 function drawStages(c, row, y, width) {
   c.textBaseline = 'middle';
-  c.font = `600 ${row.height > innerStageHeight ? 11.5 : 10}px ${fontFamily}`;
+  c.font = `600 ${row.height < stageHeight ? 10 : crowded ? 11 : 11.5}px ${fontFamily}`;
   let drawn = -1;
   for (let i = firstAfter(row, view.from); i < row.items.length && row.items[i].start < view.to; i++) {
     const item = row.items[i];
@@ -141,7 +141,7 @@ function drawStages(c, row, y, width) {
     c.roundRect(x, y, w, row.height, w > 8 ? 3 : 0);
     c.fill();
     frame(c, row, i, x, y, w);
-    if (w < 26) continue;
+    if (w < 26 || row.height < 12) continue;
     c.fillStyle = ink(fill);
     const from = Math.max(x, gutter()) + 6, room = x + w - from - 4;
     clipText(c, w > 130 ? `${item.name}  ${time(item.end - item.start)}` : item.name, from, y + row.height / 2 + 0.5, room);
