@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -235,6 +236,14 @@ func TestPageTimeline(t *testing.T) {
 	b.settle()
 	if same(whole, b.screenshot("wheel")) {
 		t.Error("the wheel zoomed nothing")
+	}
+	var hash string
+	b.eval(`new Promise((done) => {
+		const look = () => location.hash.includes('from-to=') ? done(location.hash) : requestAnimationFrame(look);
+		look();
+	})`, &hash)
+	if !regexp.MustCompile(`^#sort=stage&from-to=\d+-\d+$`).MatchString(hash) {
+		t.Errorf("the address is %q", hash)
 	}
 	b.key("Escape")
 	if d := details(); d != "" {

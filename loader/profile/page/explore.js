@@ -3,12 +3,16 @@
 
 const shortest = 100; // ns: the shortest time that fills the width
 
+let keeping;
+
 // show sets what the timeline shows, within what there is.
 function show(from, to) {
   const span = Math.min(Math.max(to - from, shortest), end);
   from = Math.min(Math.max((from + to - span) / 2, 0), end - span);
   [view.from, view.to] = [from, from + span];
   redrawTimeline();
+  clearTimeout(keeping);
+  keeping = setTimeout(keepAddress, 300); // once, when it stands still
 }
 
 function zoom(factor, instant = (view.from + view.to) / 2) {

@@ -67,8 +67,12 @@ function setTheme(theme) {
 }
 
 const dark = matchMedia('(prefers-color-scheme: dark)');
-dark.addEventListener('change', () => setTheme(dark.matches ? 'dark' : 'light'));
-$('theme').addEventListener('click', () => setTheme(document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark'));
+const systemTheme = () => dark.matches ? 'dark' : 'light';
+dark.addEventListener('change', () => setTheme(systemTheme()));
+$('theme').addEventListener('click', () => {
+  setTheme(document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark');
+  keepAddress();
+});
 
 // Paper is white.
 let themeOfScreen;

@@ -80,6 +80,9 @@ function keepAddress() {
   address.set('sort', `${by}${down ? '-down' : ''}`);
   if ($('filter').value) address.set('filter', $('filter').value);
   if (ofProcess) address.set('process', ofProcess.pid);
+  if (view.from > 0 || view.to < end) address.set('from-to', `${Math.round(view.from)}-${Math.round(view.to)}`);
+  const theme = document.documentElement.dataset.theme;
+  if (theme !== systemTheme()) address.set('theme', theme);
   if (smallToo) address.set('small', 'too');
   if (byShare) address.set('bars', 'share');
   try {
@@ -91,7 +94,7 @@ function keepAddress() {
 
 function followAddress() {
   const address = new URLSearchParams(location.hash.slice(1));
-  setTheme(['light', 'dark'].includes(address.get('theme')) ? address.get('theme') : document.documentElement.dataset.theme || (dark.matches ? 'dark' : 'light'));
+  setTheme(['light', 'dark'].includes(address.get('theme')) ? address.get('theme') : document.documentElement.dataset.theme || systemTheme());
   $('filter').value = address.get('filter') || '';
   const sort = /^(\w+?)(-down)?$/.exec(address.get('sort') || '');
   tab = tables[address.get('tab')] ? address.get('tab') : 'parts';
@@ -102,7 +105,7 @@ function followAddress() {
   chooseProcess(address.get('process'));
   chooseTab(tab);
   const [from, to] = (address.get('from-to') || '').split('-').map(Number);
-  if (to > from) show(from, to);
+  show(...to > from ? [from, to] : [0, end]);
   resizeTimeline();
 }
 addEventListener('hashchange', followAddress);
