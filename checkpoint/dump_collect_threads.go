@@ -97,6 +97,9 @@ func (d *dumper) askThread(t *target, th *targetThread) error {
 		return refuse("its extended registers take more than %d bytes, for which images have no room; run the program without what uses them (AMX, AVX-512)", n)
 	}
 	th.fpu = append(th.fpu, d.fpuBuf[:n]...)
+	if th.whole, err = wholeRegs(th); err != nil {
+		return err
+	}
 	if th.mask, err = th.tracee.SigMask(); err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func newExtra(t *target, processor *cpu.Features) *Extra {
 
 func newExtraThread(th *targetThread) ExtraThread {
 	x := ExtraThread{
-		TID: th.vtid, TimerSlack: th.timerSlack, IOPriority: th.ioprio, Affinity: th.affinity, SchedFlags: th.sched.Flags, XState: lossyFPU(th),
+		TID: th.vtid, TimerSlack: th.timerSlack, IOPriority: th.ioprio, Affinity: th.affinity, SchedFlags: th.sched.Flags, XState: th.whole,
 	}
 	if th.sched.Runtime != 0 || th.sched.Deadline != 0 || th.sched.Period != 0 {
 		x.SchedRT = []uint64{th.sched.Runtime, th.sched.Deadline, th.sched.Period}

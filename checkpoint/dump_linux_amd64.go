@@ -66,12 +66,12 @@ func putRegs(e *criu_core.CoreEntry, th *targetThread) error {
 	return nil
 }
 
-// lossyFPU returns the extended registers if CRIU's image has no field for some of them.
-func lossyFPU(th *targetThread) []byte {
+// wholeRegs returns the extended registers if CRIU's image has no field for some of them.
+func wholeRegs(th *targetThread) ([]byte, error) {
 	if cpu.Lossy(th.fpu) {
-		return th.fpu
+		return th.fpu, nil
 	}
-	return nil
+	return nil, nil
 }
 
 // archGetXCompPerm is ARCH_GET_XCOMP_PERM of arch_prctl(2), Linux 5.16.

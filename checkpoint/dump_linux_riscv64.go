@@ -69,7 +69,8 @@ func putRegs(e *criu_core.CoreEntry, th *targetThread) error {
 	return nil
 }
 
-func lossyFPU(*targetThread) []byte { return nil }
+// wholeRegs returns the vector registers, for which CRIU's image has no field.
+func wholeRegs(th *targetThread) ([]byte, error) { return th.tracee.MoreRegs(&th.regs) }
 
 func archQuestions(*answers) []question { return nil }
 

@@ -72,6 +72,7 @@ type targetThread struct {
 	status     procfs.Status
 	regs       inject.Regs // as the image gets them
 	fpu        []byte
+	whole      []byte // what of the registers CRIU's image has no field for, see ExtraThread.XState
 	mask       uint64
 	queue      []inject.SigInfo
 	rseq       inject.Rseq

@@ -302,7 +302,7 @@ func TestE2ERestoreErrors(t *testing.T) {
 		fails(t, tgt, images, "data")
 	})
 	t.Run("pid_of_zombie", func(t *testing.T) { // whose parent, this test, does not wait for it
-		cmd := exec.Command("sleep", "1d")
+		cmd := exec.Command(mustBuild(t, "nap"), "86400")
 		cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

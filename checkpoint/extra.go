@@ -69,7 +69,8 @@ type ExtraThread struct {
 	Affinity   []uint64 `json:"affinity,omitempty"` // mask of CPUs, 64 a word
 	SchedFlags uint64   `json:"sched_flags,omitempty"`
 	SchedRT    []uint64 `json:"sched_deadline,omitempty"` // runtime, deadline, period in ns: SCHED_DEADLINE
-	XState     []byte   `json:"xstate,omitempty"`         // the whole NT_X86_XSTATE where CRIU's image would lose some of it
+	// XState is the whole NT_X86_XSTATE where CRIU's image would lose some of it; on riscv64 NT_RISCV_VECTOR, of which it has nothing.
+	XState []byte `json:"xstate,omitempty"`
 }
 
 // extraName is the file of a process.

@@ -44,6 +44,11 @@ func setRegisters(th *thread) error {
 			return err
 		}
 	}
+	if th.more != nil {
+		if err := th.t.SetMoreRegs(th.more); err != nil {
+			return err
+		}
+	}
 	var r inject.Regs
 	for i, f := range regFields(th.core.TiRiscv64.Gpregs) {
 		if *f == nil {
@@ -65,4 +70,18 @@ func setClearTid(c *criu_core.CoreEntry) (nr uintptr, arg uint64) {
 
 func xcompPermissions(*task) error { return nil }
 
-func wholeState(*task, *thread) error { return nil }
+// wholeState takes the vector registers that our own dump kept, and gives the thread such.
+func wholeState(t *task, th *thread) error {
+	x := t.extra.thread(th.tid)
+	if x == nil || len(x.XState) == 0 {
+		return nil
+	}
+	if len(x.XState) > inject.VectorMax {
+		return fmt.Errorf("%d bytes of vector registers: %w", len(x.XState), ErrImage)
+	}
+	if err := th.s.UseVector(); err != nil {
+		return fmt.Errorf("using a vector instruction: %w", err)
+	}
+	th.more = x.XState
+	return nil
+}

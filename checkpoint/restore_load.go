@@ -60,6 +60,7 @@ type thread struct {
 	t    *inject.Tracee
 	s    *inject.Session
 	fp   []byte // NT_X86_XSTATE or its like
+	more []byte // registers in a set of their own, for the architectures that have such
 }
 
 func (t *task) close() {

@@ -13,7 +13,7 @@ import (
 // the kernel sees, with the variables that it reads and writes. (It once wrote the registers of whatever came to lie there: the target died.)
 func TestStackMoves(t *testing.T) {
 	t.Parallel()
-	pid := start(t, "sleep", "1d").Process.Pid
+	pid := start(t, 86400).Process.Pid
 	for depth := range 192 {
 		done := make(chan struct{})
 		go func() { // one with a small stack

@@ -70,6 +70,7 @@ type Session struct {
 	deadline time.Time
 	entry    Addr // where the next batch begins, if not at the blob's start
 	target   Target
+	more     []byte // of orig: what MoreRegs says
 	cured    bool
 }
 
@@ -106,6 +107,9 @@ func InfectBegin(g Target) (_ *Infection, err error) {
 	}
 	if err := supported(&s.orig); err != nil {
 		return nil, fmt.Errorf("task %d: %w", s.T.Tid, err)
+	}
+	if s.more, err = s.T.MoreRegs(&s.orig); err != nil {
+		return nil, err
 	}
 	if s.mask, err = s.T.SigMask(); err != nil {
 		return nil, err

@@ -14,12 +14,18 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/trapline/trapline/internal/testprog"
 )
 
-// start runs a program and waits until it sleeps in a system call.
-func start(t testing.TB, name string, args ...string) *exec.Cmd {
+// start runs a program that sleeps, and waits until it does so in its system call.
+func start(t testing.TB, seconds int) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(name, args...)
+	path, err := testprog.Build("nap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, strconv.Itoa(seconds))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +135,7 @@ func TestBatch(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	began := time.Now()
-	cmd := start(t, "sleep", nap.String())
+	cmd := start(t, int(nap.Seconds()))
 	pid := cmd.Process.Pid
 	before, _, _ := readMaps(t, pid)
 	s, tr := infectPid(t, pid)
@@ -211,7 +217,7 @@ func TestEngineDies(t *testing.T) {
 	t.Parallel()
 	for _, at := range []string{"stopped", "infected", "socket", "passed", "batch"} {
 		t.Run(at, func(t *testing.T) {
-			cmd := start(t, "sleep", "1d") // longer than any machine takes for this
+			cmd := start(t, 86400) // longer than any machine takes for this
 			pid := cmd.Process.Pid
 			before, _, _ := readMaps(t, pid)
 			fdsBefore, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))

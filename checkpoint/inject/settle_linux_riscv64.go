@@ -120,9 +120,12 @@ func (t *Tracee) trap(deadline time.Time) error {
 }
 
 // rejoin brings a thread that has its own registers back to where the kernel's rules for its system call hold again: into the
-// call, if it stands before one. What the kernel knew of an interrupted call at the first stop it has forgotten since.
+// call, if it stands before one. Elsewhere it gets its vector registers back, which remote calls have clobbered. What the kernel knew of an interrupted call at the first stop it has forgotten since.
 func (s *Session) rejoin(t *Tracee, orig *Regs, mask uint64) error {
 	if !t.atCall(orig.Pc) {
+		if s.more != nil {
+			return t.SetMoreRegs(s.more)
+		}
 		return nil
 	}
 	stopped, err := t.enterCall(mask, s.deadline)
