@@ -99,15 +99,19 @@ func (s *StageDelta) rows() [][]string {
 	return rows
 }
 
+// tenfold is ten times A, in percent more than it: from there on a factor says more.
+const tenfold = 900
+
 func (d *Delta) row(stage, probe string, calls *CallsDelta) []string {
 	row := []string{columns.Printable(stage), columns.CutMiddle(columns.Printable(probe), labelWidth), probes.FormatNS(d.A), probes.FormatNS(d.B), signed(d.Diff), "", "", "", "", ""}
-	switch d.Verdict {
-	case OnlyA:
+	switch {
+	case d.Verdict == OnlyA:
 		row[3] = ""
-	case OnlyB:
+	case d.Verdict == OnlyB:
 		row[2] = ""
-	}
-	if d.Percent != nil {
+	case d.Percent != nil && *d.Percent >= tenfold:
+		row[5] = fmt.Sprintf("×%.0f", d.B/d.A)
+	case d.Percent != nil:
 		row[5] = fmt.Sprintf("%+.1f", *d.Percent)
 	}
 	if d.Error != nil {

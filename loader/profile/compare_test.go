@@ -127,11 +127,11 @@ func TestCompareOneSidedStages(t *testing.T) {
 	part := Part{Label: "p", Self: 50, Total: 50, Calls: 5}
 	a := &Report{
 		Engine: "trapline", Total: 300, Probes: []Probe{{Label: "p"}, {Label: "q"}},
-		Stages: []Stage{{Name: "freeze", Wall: 100, Unexplained: 50, Parts: []Part{part}}, {Name: "pages", Wall: 100, Unexplained: 100}, {Name: "cure", Wall: 100}},
+		Stages: []Stage{{Name: "freeze", Wall: 100, Unexplained: 50, Parts: []Part{part}}, {Name: "pages", Wall: 100, Unexplained: 100}, {Name: "cure", Wall: 100}, {Name: "fs", Wall: 10}},
 	}
 	b := &Report{
 		Engine: "criu", Total: 300, Frozen: 20, Probes: []Probe{{Label: "p"}},
-		Stages: []Stage{{Name: "freeze", Wall: 100}, {Name: "collect", Wall: 100}, {Name: "cure", Wall: 0}, {Name: "own", Wall: 5}},
+		Stages: []Stage{{Name: "freeze", Wall: 100}, {Name: "collect", Wall: 100}, {Name: "cure", Wall: 0}, {Name: "own", Wall: 5}, {Name: "fs", Wall: 300}},
 		Lost:   Lost{Dropped: 4},
 	}
 	c := Compare(a, b)
@@ -139,7 +139,7 @@ func TestCompareOneSidedStages(t *testing.T) {
 	for _, s := range c.Stages {
 		names = append(names, s.Name+" "+string(s.Wall.Verdict))
 	}
-	if got, expected := strings.Join(names, ", "), "freeze noise, collect only_b, pages only_a, cure less, own only_b"; got != expected {
+	if got, expected := strings.Join(names, ", "), "freeze noise, collect only_b, pages only_a, cure less, own only_b, fs more"; got != expected {
 		t.Errorf("the stages are %s; expected %s", got, expected)
 	}
 	if p := partDelta(t, stageDelta(t, c, "freeze"), "p"); p.Self.Verdict != OnlyA || p.Calls.Verdict != OnlyA {
@@ -158,7 +158,7 @@ func TestCompareOneSidedStages(t *testing.T) {
 	if err := c.WriteTable(&table); err != nil {
 		t.Fatal(err)
 	}
-	for _, expected := range []string{"only A", "only B", "faster", "by criu", "warning: only A has probes"} {
+	for _, expected := range []string{"only A", "only B", "faster", "by criu", "×30", "warning: only A has probes"} {
 		if !strings.Contains(table.String(), expected) {
 			t.Errorf("the table does not say %q:\n%s", expected, table.String())
 		}

@@ -144,6 +144,11 @@ func TestPageOnScreen(t *testing.T) {
 			if wide.Page > wide.Window {
 				t.Errorf("the page is %v wide, the window %v", wide.Page, wide.Window)
 			}
+			var table struct{ Needs, Has float64 }
+			b.eval(`(() => { const s = document.querySelector('#table-parts .scroll'); return {Needs: s.scrollWidth, Has: s.clientWidth}; })()`, &table)
+			if c.width > 1000 && table.Needs > table.Has {
+				t.Errorf("the table needs %v, and has %v", table.Needs, table.Has)
+			}
 			b.checkTimeline(r, name, c.dark)
 			b.checkBars(r, name, c.dark)
 			for _, url := range b.asked() {

@@ -30,7 +30,7 @@ var syntheticStages = []struct {
 	{"freeze", "seize every thread of the tree", "collect_pstree", "", true, 25, []int{0, 1, 2}},
 	{"collect", "maps, descriptors, timers, ids read from outside", "collect_mappings, collect_fds", "", false, 14, []int{3, 4, 5, 6, 7, 8}},
 	{"infect", "scratch memory and blob into each process", "parasite_infect_seized", "", false, 4, []int{9, 10, 11, 1}},
-	{"misc", "the batch of questions", "parasite_dump_misc_seized", "", false, 5, []int{12, 13, 14, 15}},
+	{"misc", "the batch of questions", "parasite_dump_misc_seized, parasite_dump_sigacts_seized, parasite_dump_itimers_seized, parasite_dump_posix_timers_seized, dump_task_signals", "", false, 5, []int{12, 13, 14, 15}},
 	{"files", "descriptors and what is in them", "dump_task_files_seized", "", false, 9, []int{16, 17, 4, 5, 18}},
 	{"pages", "memory contents", "parasite_dump_pages_seized", "", false, 28, []int{19, 20, 21, 22, 23, 24, 25, 26}},
 	{"core", "registers and process state", "dump_task_core_all", "", false, 5, []int{27, 28, 29}},

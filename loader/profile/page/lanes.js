@@ -49,8 +49,9 @@ function makeLanes() {
     l.rows = rowsOf(l.spans);
     l.threads.sort((a, b) => a.tid - b.tid);
   }
-  // The whole tree first, then the engine's own processes, which have no stages.
-  const rank = (l) => l.pid === 0 ? 0 : l.spans.length === 0 ? 1 : 2;
+  // The whole tree first. If it has stages, they are those of our own engine, whose processes come next: they have none of their own.
+  const own = byPID.get(0)?.spans.length > 0;
+  const rank = (l) => l.pid === 0 ? 0 : (l.spans.length === 0) === own ? 1 : 2;
   return lanes.sort((a, b) => rank(a) - rank(b));
 }
 

@@ -19,13 +19,14 @@ function drawHead() {
     report.frozen_ns ? ['frozen', time(report.frozen_ns), `${percent(report.frozen_ns / Math.max(1, report.total_ns))} of the total`] : null,
     ['explained', walls > 0 ? percent(1 - rest / walls) : '–', `${time(rest)} unexplained`],
     slowest && ['longest stage', printable(slowest.name), `${time(slowest.wall_ns)}, ${percent(slowest.wall_ns / Math.max(1, walls))}`],
-    ['calls', count(packed.total), `of ${plural(report.probes.length, 'probe')}`],
+    ['calls', count(packed.total || report.stages.reduce((sum, s) => sum + s.parts.reduce((n, p) => n + p.calls, 0), 0)), `of ${plural(report.probes.length, 'probe')}`],
     own > 0 ? ['processes', count(own), `${plural(report.stages.length, 'stage')}`] : ['stages', count(report.stages.length), 'of the whole operation'],
   ];
   $('tiles').replaceChildren(...tiles.filter(Boolean).map(([name, value, below]) => make('div', {}, make('dt', {textContent: name}), make('dd', {}, splitUnit(value), make('small', {textContent: below})))));
   $('timeline-note').textContent = packed.kept < packed.total
     ? `${plural(report.spans.length, 'stage')} and the longest ${count(packed.kept)} of ${count(packed.total)} calls; the figures are of all`
     : calls.n > 0 ? `${plural(report.spans.length, 'stage')} and ${plural(calls.n, 'call')}` : `${plural(report.spans.length, 'stage')}; this report has no single calls`;
+  $('lanes-all').hidden = calls.n === 0;
   $('foot').textContent = 'Self times count no instant twice: of the tasks in probed functions at an instant each has an equal share, and of each task the innermost function has it. What only waits has the instants in which nothing else was at work.';
 }
 

@@ -21,7 +21,7 @@ function partColumns() {
     {id: 'probe', name: 'probe', title: 'The probed function', value: (r) => r.label, text: (r) => r.label, cell: probeCell},
     whole('self', 'self', 'Of the stage’s wall time: no instant counts twice', (r) => r.self),
     {...figureColumn('share', 'share %', 'Self of the stage’s wall time', (r) => r.share, 0.01, 1), cell: (r) => [
-      make('i', {className: 'share', style: {'--part': `${Math.min(100, 100 * r.share)}%`}}), fixed(100 * r.share, 1)]},
+      make('i', {className: 'share', style: {'--part': `${Math.min(100, 100 * r.share)}%`}}), make('span', {className: 'percent', textContent: fixed(100 * r.share, 1)})]},
     figureColumn('calls', 'calls', 'That began in the stage', (r) => r.part ? r.part.calls : null, 1, 0),
     whole('total', 'total', 'All calls, each in full: nested ones count twice, and so do those at the same time', (r) => r.part ? r.part.total_ns : null),
     single('p50', 'p50', 'Half of the calls took no longer', (r) => r.part ? r.part.p50_ns : null),
@@ -159,9 +159,9 @@ function groupRow(stage, width) {
   if (!ofProcess && stage.n > 1) texts.push(`in ${plural(stage.n, 'process', 'processes')}`);
   if (!ofProcess && stage.slowest_pid) texts.push(`slowest ${processName(stage.slowest_pid)} with ${time(stage.slowest_wall_ns)}`);
   const what = printable([stage.what, stage.peer && `(as ${stage.peer})`].filter(Boolean).join(' '));
-  return make('tr', {className: 'group'}, make('th', {colSpan: width, scope: 'rowgroup'},
-    make('i', {className: 'swatch', style: {background: `var(${stageColour(stageIndex.get(stage.name))})`}}),
-    make('b', {textContent: printable(stage.name)}), make('span', {textContent: texts.join(' · ')}), make('span', {className: 'dim what', textContent: what})));
+  return make('tr', {className: 'group'}, make('th', {colSpan: width, scope: 'rowgroup'}, make('div', {className: 'group-line'},
+    make('b', {}, make('i', {className: 'swatch', style: {background: `var(${stageColour(stageIndex.get(stage.name))})`}}), printable(stage.name)),
+    make('span', {textContent: texts.join(' · ')}), make('span', {className: 'dim what', textContent: what, title: what}))));
 }
 
 function tableRow(row, columns, grouped) {
