@@ -151,7 +151,7 @@ func TestPageFollowsItsAddress(t *testing.T) {
 		t.Errorf("filtered by fsync: %q", rows)
 	}
 	// What no page wrote is not followed.
-	b.open(file, "#tab=%00&sort=)(&process=-1&theme=x&from-to=9-1&filter=<b>")
+	b.open(file, "#tab=constructor&sort=)(&process=-1&theme=x&from-to=9-1&filter=<b>")
 	if rows := b.texts("#table-parts tbody tr"); len(rows) != 0 {
 		t.Errorf("filtered by <b>: %q", rows)
 	}

@@ -98,7 +98,7 @@ function followAddress() {
   setTheme(['light', 'dark'].includes(address.get('theme')) ? address.get('theme') : document.documentElement.dataset.theme || systemTheme());
   $('filter').value = address.get('filter') || '';
   const sort = /^(\w+?)(-down)?$/.exec(address.get('sort') || '');
-  tab = tables[address.get('tab')] ? address.get('tab') : 'parts';
+  tab = Object.hasOwn(tables, address.get('tab')) ? address.get('tab') : 'parts';
   if (sort) sorting[tab] = {by: sort[1], down: Boolean(sort[2])};
   if (address.get('lanes') === 'all') for (const l of lanes) l.open = true;
   chooseSmall(address.get('small') === 'too');

@@ -197,7 +197,7 @@ function markRow() {
 }
 
 function chooseTab(name) {
-  tab = tables[name] ? name : 'parts';
+  tab = Object.hasOwn(tables, name) ? name : 'parts';
   for (const other of Object.keys(tables)) {
     const current = other === tab;
     $(`tab-${other}`).setAttribute('aria-selected', current);
