@@ -75,7 +75,7 @@ func (p *goProgram) places(name string) (entry uint64, returns []uint64, ok bool
 	}
 	start, end := f.Entry-p.text.Addr, f.End-p.text.Addr
 	if f.Entry < p.text.Addr || start >= end || end > uint64(len(p.code)) {
-		return 0, nil, false, errors.New("Go's table of functions names what is not in the program's text")
+		return 0, nil, false, errors.New("the table of functions names what is not in the text of the program")
 	}
 	offsets, err := returnsIn(p.code[start:end])
 	if err != nil {

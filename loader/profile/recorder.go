@@ -55,21 +55,20 @@ type Recorder struct {
 	cancel context.CancelFunc // ends the reading of events
 	read   chan error         // its end
 
-	mu        sync.Mutex
-	calls     []call
-	marks     []mark // entries and returns of the map's functions
-	comms     map[uint32]string
-	beyond    uint64
-	timeline  *stage.Timeline
-	base      int64 // the timeline's start, ns of CLOCK_MONOTONIC
-	open      []openSpan
-	targets   map[int]bool // processes that were followed by number: those of a dump's tree
-	froze     int64        // 0: not yet
-	thawed    int64
-	now       int // the stage that runs; -1: none
-	stopped   bool
-	warnings  []string
-	following bool
+	mu       sync.Mutex
+	calls    []call
+	marks    []mark // entries and returns of the map's functions
+	comms    map[uint32]string
+	beyond   uint64
+	timeline *stage.Timeline
+	base     int64 // the timeline's start, ns of CLOCK_MONOTONIC
+	open     []openSpan
+	targets  map[int]bool // processes that were followed by number: those of a dump's tree
+	froze    int64        // 0: not yet
+	thawed   int64
+	now      int // the stage that runs; -1: none
+	stopped  bool
+	warnings []string
 }
 
 // role is what a placed probe is for.
