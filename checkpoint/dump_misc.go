@@ -70,6 +70,9 @@ func (d *dumper) misc() error {
 	for _, a := range all {
 		err := a.in.end()
 		if err == nil {
+			err = a.t.lookAgain()
+		}
+		if err == nil {
 			err = a.t.askLocks()
 		}
 		if err != nil && first == nil {

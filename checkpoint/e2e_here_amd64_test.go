@@ -8,3 +8,6 @@ var (
 	quickHere []string
 	slowHere  []string
 )
+
+// killStep is of how many stage boundaries a short run takes one.
+const killStep = 4

@@ -36,5 +36,12 @@ var quickHere = []string{
 	"unix/rights", "pipe/fifo", "regular/deleted", "program/go_static",
 }
 
-// slowHere are those that are left out of a short run here: an emulated processor takes long for many processes.
-var slowHere = []string{"tree/children"}
+// slowHere are scenarios and tests that are left out of a short run here: an emulated processor takes long for many processes, and
+// for many runs.
+var slowHere = []string{
+	"tree/children", "TestE2EKillRandom", "TestE2EKillRestore", "TestE2EStages", "TestE2EOtherCPU", "TestE2EErrors", "TestE2ERestoreErrors",
+	"TestE2EFileValidation", "TestE2ECrit",
+}
+
+// killStep is of how many stage boundaries a short run takes one.
+const killStep = 17

@@ -189,6 +189,9 @@ func (e *estimate) runKilled(t *testing.T, cmd *exec.Cmd, after time.Duration) (
 
 // TestE2EKillRandom kills the engine at 300 random moments of dumps of a target whose threads check themselves.
 func TestE2EKillRandom(t *testing.T) {
+	if !here(t) {
+		return
+	}
 	rounds := 300
 	if testing.Short() {
 		rounds = 20
@@ -247,11 +250,11 @@ func TestE2EKillRandom(t *testing.T) {
 }
 
 // TestE2EKillStages kills the engine at each event of its timeline: every stage's beginning and end, and when the tree
-// is frozen and thawed. With -short at every fourth.
+// is frozen and thawed. With -short at some.
 func TestE2EKillStages(t *testing.T) {
 	step := 1
 	if testing.Short() {
-		step = 4
+		step = killStep
 	}
 	b := newBystander(t)
 	failed := 0
@@ -299,6 +302,9 @@ func TestE2EKillStages(t *testing.T) {
 
 // TestE2EKillRestore kills the engine at random moments of a restore: either all of the tree is there, or nothing.
 func TestE2EKillRestore(t *testing.T) {
+	if !here(t) {
+		return
+	}
 	rounds := 60
 	if testing.Short() {
 		rounds = 5

@@ -157,6 +157,9 @@ func (s *scenario) quickest() bool {
 func here(t *testing.T) bool {
 	t.Helper()
 	why := notHere[t.Name()]
+	if testing.Short() && slices.Contains(slowHere, t.Name()) {
+		why = "it takes an emulated processor too long for a short run"
+	}
 	if why != "" {
 		t.Logf("%s is not for this guest: %s", t.Name(), why)
 	}

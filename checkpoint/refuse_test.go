@@ -10,11 +10,17 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/trapline/trapline/internal/testprog"
 )
 
 // TestRefusedEarly has dumps that end before anything is touched.
 func TestRefusedEarly(t *testing.T) {
-	child := exec.Command("sleep", "600")
+	path, err := testprog.Build("nap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := exec.Command(path, "600")
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -63,15 +63,25 @@ func build(t *testing.T) []string {
 // programs, can't serve the tests say themselves (checkpoint/e2e_here_riscv64_test.go).
 //
 //	go test ./checkpoint/guest -v -run TestRISCV64
-//	go test ./checkpoint/guest -v -run TestRISCV64/TestE2E/memory/vdso
+//	go test ./checkpoint/guest -v -run TestRISCV64/e2e/TestE2E/memory/vdso
 //	TRAPLINE_STRESS=1 go test ./checkpoint/guest -v -run TestRISCV64      all scenarios: many minutes
 func TestRISCV64(t *testing.T) {
 	if testing.Short() {
 		t.Skip("guests are not for short runs")
 	}
-	run := vm.TestRun{Guest: config(t), Packages: []string{".."}, Env: build(t), Args: []string{"-pairs=trapline-trapline"}}
-	if os.Getenv("TRAPLINE_STRESS") != "" {
-		run.Env = append(run.Env, "TRAPLINE_STRESS=1")
+	guest := config(t)
+	guest.Clock = vm.ThreadEach // nothing here has breakpoints
+	env := build(t)
+	for name, run := range map[string]vm.TestRun{
+		"inject": {Packages: []string{"../inject"}},
+		"e2e":    {Packages: []string{".."}, Args: []string{"-pairs=trapline-trapline"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run.Guest, run.Env = guest, env
+			if os.Getenv("TRAPLINE_STRESS") == "" {
+				run.Args = append(run.Args, "-test.short")
+			}
+			vm.GoTest(t.Context(), t, run)
+		})
 	}
-	vm.GoTest(t.Context(), t, run)
 }
