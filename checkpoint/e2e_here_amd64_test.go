@@ -4,7 +4,7 @@ package checkpoint_test
 
 // What differs between architectures in the scenarios: see e2e_here_riscv64_test.go.
 var (
-	notHere   = map[string]string{}
+	notHere   = map[string]string{"cpu/vector": "riscv64 only: the vector extension"}
 	quickHere []string
 	slowHere  []string
 )

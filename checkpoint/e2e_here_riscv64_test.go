@@ -2,6 +2,8 @@
 
 package checkpoint_test
 
+import "github.com/trapline/trapline/internal/vm"
+
 const (
 	noPrograms = "the guest has no programs for riscv64 but those that are built for it here: no interpreters and servers of Debian's"
 	noCompiler = "the guest has no compiler, and its programs are static ones"
@@ -27,6 +29,12 @@ var notHere = map[string]string{
 	"program/c++":            "there is no C++ compiler for riscv64 among the tools of this project",
 	"TestE2EEngineMemory":    noCompiler + "; 256 MiB take an emulated processor too long",
 	"crit x rss":             "go-criu 8.3 runs past the last map of a process unless the vDSO or a vsyscall page is the last",
+}
+
+func init() {
+	if vm.GuestConfig() != "vector" {
+		notHere["cpu/vector"] = "the small kernel has no vector extension; make stress has a guest that has it"
+	}
 }
 
 // quickHere are scenarios for a short run here beside those that are short everywhere: what is done in another way on riscv64.

@@ -55,5 +55,6 @@ const noAMX = "CRIU's images have no AMX tiles"
 var cpuScenarios = []scenario{
 	{name: "cpu/registers", prog: "cpu_regs", short: true},
 	{name: "cpu/segments", prog: "cpu_segments"},
+	{name: "cpu/vector", prog: "cpu_vector"},
 	{name: "cpu/amx", prog: "cpu_amx", known: map[string]string{"criu-*": noAMX, "*-criu": noAMX}},
 }

@@ -43,6 +43,27 @@ func syscallScenarios() []scenario {
 	return list
 }
 
+// TestE2ERegistersStay dumps programs that go on, with something in every register.
+func TestE2ERegistersStay(t *testing.T) {
+	for _, s := range cpuScenarios {
+		if why := notHere[s.name]; why != "" {
+			t.Logf("%s is not for this guest: %s", s.name, why)
+			continue
+		}
+		t.Run(s.prog, func(t *testing.T) {
+			tgt := s.begin(t)
+			for range 3 {
+				if err := testprog.Trapline().Dump(tgt.Dir, tgt.Pid, imagesDir(t), "-R"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := tgt.Verdict(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // TestE2ESignalsStay dumps a program that goes on: a batch ends in a signal that does nothing, which must not be one that
 // is pending.
 func TestE2ESignalsStay(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trapline/trapline/checkpoint/image"
 	"github.com/trapline/trapline/checkpoint/inject"
 	"github.com/trapline/trapline/checkpoint/procfs"
 	"github.com/trapline/trapline/checkpoint/stage"
@@ -279,6 +280,21 @@ func sharesFiles(a, b *task) bool {
 	return a.ids != nil && b.ids != nil && a.ids.GetFilesId() != 0 && a.ids.GetFilesId() == b.ids.GetFilesId()
 }
 
+// reaches refuses a tree whose maps lie where this kernel's page tables do not lead, such as one of a machine with Sv48 on one with
+// Sv39.
+func (r *restorer) reaches() error {
+	end := r.nursery.Reach()
+	for _, t := range r.tasks {
+		for _, v := range t.mm.GetVmas() {
+			if v.GetEnd() > end && v.GetStatus()&image.VMAVsyscall == 0 {
+				return fmt.Errorf("%v: %w", t, refuse("it has a map at %#x-%#x, this kernel's address space ends at %#x; restore on a machine with the page tables of the dump's",
+					v.GetStart(), v.GetEnd(), end))
+			}
+		}
+	}
+	return nil
+}
+
 // spawn settles the nursery where none of the tree's maps will be, under an id that none of its tasks has.
 func (r *restorer) spawn() error {
 	var avoid []inject.Range
@@ -301,6 +317,9 @@ func (r *restorer) spawn() error {
 		if r.nursery, err = inject.StartNursery(); err != nil {
 			return err
 		}
+	}
+	if err := r.reaches(); err != nil {
+		return err
 	}
 	if err := r.nursery.Settle(avoid, areaSize); err != nil {
 		return err

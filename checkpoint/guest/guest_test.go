@@ -59,6 +59,24 @@ func build(t *testing.T) []string {
 	return []string{testprog.BuiltEnv("trapline") + "=" + engine, testprog.BuiltEnv("static") + "=" + static, "XDG_CACHE_HOME=" + cache}
 }
 
+// TestVector runs the tests of registers on a kernel and a processor with the vector extension. It takes a kernel of its own, so it
+// is for make stress.
+func TestVector(t *testing.T) {
+	if os.Getenv("TRAPLINE_STRESS") == "" {
+		t.Skip("only in make stress")
+	}
+	kernel, err := vm.BuiltKernel(t.Context(), vm.BuildConfig{Config: "vector"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	machine := vm.RISCV64()
+	machine.Args = append(machine.Args, "-cpu", "rv64,v=true,vext_spec=v1.0")
+	vm.GoTest(t.Context(), t, vm.TestRun{
+		Guest: vm.Config{Kernel: kernel, Machine: machine, Clock: vm.ThreadEach}, Packages: []string{".."}, Env: build(t),
+		Run: "^(TestE2E|TestE2ERegistersStay)$/^cpu", Args: []string{"-pairs=trapline-trapline"},
+	})
+}
+
 // TestRISCV64 runs the engine's tests on the small kernel. Which of its scenarios that kernel, or a guest without the host's
 // programs, can't serve the tests say themselves (checkpoint/e2e_here_riscv64_test.go).
 //
@@ -75,9 +93,14 @@ func TestRISCV64(t *testing.T) {
 	for name, run := range map[string]vm.TestRun{
 		"inject": {Packages: []string{"../inject"}},
 		"e2e":    {Packages: []string{".."}, Args: []string{"-pairs=trapline-trapline"}},
+		// QEMU has Sv57, where programs see 47 bits of addresses; most machines have Sv39.
+		"sv39": {Packages: []string{".."}, Args: []string{"-pairs=trapline-trapline"}, Run: "^TestE2E$/^basic$"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run.Guest, run.Env = guest, env
+			if name == "sv39" {
+				run.Guest.Cmdline = []string{"no4lvl"}
+			}
 			if os.Getenv("TRAPLINE_STRESS") == "" {
 				run.Args = append(run.Args, "-test.short")
 			}

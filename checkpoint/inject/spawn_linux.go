@@ -123,6 +123,18 @@ func (n *Nursery) Settle(avoid []Range, size uint64) error {
 	return nil
 }
 
+// Reach is the end of the address space as far as it is known: where the kernel puts the stack tells Sv39 from what is larger, and from
+// there on a program may have maps above its stack.
+func (n *Nursery) Reach() Addr {
+	const sv39 = 1 << 38
+	for _, m := range n.Maps {
+		if m.Name == "[stack]" && m.End <= sv39 {
+			return sv39
+		}
+	}
+	return ^Addr(0)
+}
+
 // Whole is the scratch area with the page of code in front of it.
 func (n *Nursery) Whole() Range { return Range{n.Area - pageSize, n.Area + n.AreaSize} }
 
