@@ -35,7 +35,10 @@ inline_always void give_scratch(__u32 slot)
 		__sync_fetch_and_and(&scratch_used[cpu], ~(1u << (slot % SCRATCHES)));
 }
 
-/* The process and the thread, by the numbers that they have for the loader; by those of the initial PID namespace if they have none there. */
+/*
+ * The process and the thread, by the numbers that they have for the loader. The kernel tells those only of tasks whose own PID namespace is
+ * the loader's: of all others they are the initial namespace's.
+ */
 inline_always __u64 task_id(void)
 {
 	struct bpf_pidns_info own = {};

@@ -56,8 +56,8 @@ func (a *app) dump(s *settings) int {
 		Progress:       bar.update,
 	})
 	bar.finish()
-	a.endTimeline(err)
 	if err != nil {
+		a.endTimeline(err)
 		return a.failLogged("dump", s, log, err, "Dumping FAILED.")
 	}
 	// From here on the checkpoint is complete: what fails now does not undo it.
@@ -65,6 +65,7 @@ func (a *app) dump(s *settings) int {
 		log.Warn(err.Error())
 	}
 	log.Info("Dumping finished successfully")
+	a.endTimeline(nil)
 	a.report(log.Logger, s, timeline.Report(), dumpReport{
 		Pid: s.tree, ImagesDir: s.imagesDir, Frozen: result.Frozen,
 		Processes: result.Processes, Threads: result.Threads, Pages: result.Pages, Bytes: result.Bytes,

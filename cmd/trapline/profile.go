@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -25,10 +26,16 @@ type profiler struct {
 	app      *app
 	o        profileSettings
 	json     bool
-	out      *output
+	reports  []report
 	recorder *profile.Recorder
 	view     *profileView
 	failed   error // of what comes after the operation
+}
+
+// A report is one form of the profile, and where it goes.
+type report struct {
+	file  *reportFile // nil: standard output, or beside a command standard error
+	write func(*profile.Report, io.Writer) error
 }
 
 // profile is trapline profile: it runs a dump, a restore or a command, and says what the time of each stage went to.
@@ -70,20 +77,56 @@ func (a *app) profile(args []string) int {
 		cmd = cmdRestore
 	}
 	a.profiler = p
+	defer p.discard()
 	status := a.runCommand(cmd, rest)
 	if p.failed != nil && status == exitDone {
-		return a.fail("profile", p.failed)
+		return exitFailed // endTimeline has said why
 	}
 	return status
 }
 
+// open opens everything that will be written, so that an operation does not run for a report that can't be.
+func (p *profiler) open() error {
+	table := func(r *profile.Report, w io.Writer) error {
+		return r.WriteTable(w, profile.TableOptions{All: p.o.all, Processes: p.o.processes})
+	}
+	if p.json {
+		table = (*profile.Report).WriteJSON
+	}
+	for _, r := range []struct {
+		option, name string
+		write        func(*profile.Report, io.Writer) error
+	}{
+		{"--html", p.o.html, (*profile.Report).WriteHTML},
+		{"--trace-json", p.o.trace, (*profile.Report).WriteTrace},
+		{"--pprof", p.o.pprof, (*profile.Report).WritePprof},
+		{"--output", p.o.output, table},
+	} {
+		file, err := openReport(r.option, r.name)
+		if err != nil {
+			p.discard()
+			return err
+		}
+		if file != nil || r.option == "--output" {
+			p.reports = append(p.reports, report{file, r.write})
+		}
+	}
+	return nil
+}
+
+// discard leaves files as they were for which there is no report.
+func (p *profiler) discard() {
+	for _, r := range p.reports {
+		r.file.discard()
+	}
+}
+
 // begin opens the recorder for an operation of our own engine, of the tree of pid if it is a dump.
 func (p *profiler) begin(ctx context.Context, op stage.Op, args []string, pid int) error {
-	out, err := openOutput(p.o.output, false)
+	err := p.open()
 	if err != nil {
 		return err
 	}
-	p.out = out
 	p.recorder, err = profile.Open(ctx, &profile.Options{
 		What: string(op), Command: args, Op: op, Probes: p.o.probes, Backend: p.o.backend,
 	})
@@ -156,31 +199,25 @@ func (a *app) endTimeline(failed error) {
 	}
 	report, err := p.recorder.Stop()
 	if err == nil {
-		err = p.show(report)
+		err = p.show(report, p.app.stdout)
 	}
-	p.failed = err
+	if p.failed = err; err != nil {
+		p.app.fail("profile", err)
+	}
 }
 
-// show writes the report in all forms that were asked for.
-func (p *profiler) show(r *profile.Report) error {
-	write := func(name string, f func(io.Writer) error) error {
-		if name == "" {
-			return nil
+// show writes the report in all forms that were asked for. out is where it goes if no file was named.
+func (p *profiler) show(r *profile.Report, out io.Writer) error {
+	var errs []error
+	for _, form := range p.reports {
+		write := func(w io.Writer) error { return form.write(r, w) }
+		if form.file == nil {
+			errs = append(errs, write(out))
+			continue
 		}
-		file, err := os.Create(name)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(f(file), file.Close()); err != nil {
-			return fmt.Errorf("write %s: %w", name, err)
-		}
-		return nil
+		errs = append(errs, form.file.write(write))
 	}
-	err := errors.Join(write(p.o.html, r.WriteHTML), write(p.o.trace, r.WriteTrace), write(p.o.pprof, r.WritePprof))
-	if p.json {
-		return errors.Join(err, r.WriteJSON(p.out.file), p.out.close())
-	}
-	return errors.Join(err, r.WriteTable(p.out.file, profile.TableOptions{All: p.o.all, Processes: p.o.processes}), p.out.close())
+	return errors.Join(errs...)
 }
 
 // command profiles another program by its stage map, and passes its exit status on.
@@ -188,9 +225,13 @@ func (p *profiler) command(command []string) int {
 	if len(command) == 0 {
 		return p.app.fail("profile", usagef("a command is missing behind --"))
 	}
+	defer p.discard()
 	status, err := p.runCommand(command)
 	if err != nil {
-		return p.app.fail("profile", err)
+		failed := p.app.fail("profile", err)
+		if status == exitDone { // else the command's own, which says more
+			return failed
+		}
 	}
 	return status
 }
@@ -200,7 +241,7 @@ func (p *profiler) runCommand(command []string) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if p.out, err = openOutput(p.o.output, !p.json || p.o.output != ""); err != nil {
+	if err := p.open(); err != nil {
 		return 0, err
 	}
 	ctx, stop := untilSignal()
@@ -227,7 +268,6 @@ func (p *profiler) runCommand(command []string) (status int, err error) {
 	if err := k.launch(p.recorder, command); err != nil {
 		return 0, errors.Join(err, p.recorder.Close())
 	}
-	p.view = startProfileView(p.recorder, p.app.stderr, what)
 	for running := true; running; {
 		select {
 		case <-k.ended:
@@ -236,7 +276,7 @@ func (p *profiler) runCommand(command []string) (status int, err error) {
 			_, err = k.signal(sig)
 		}
 	}
-	p.view.finish()
+	signal.Stop(signals) // from here on one ends this program
 	k.wait()
 	report, stopErr := p.recorder.Stop()
 	if err = errors.Join(err, stopErr); err != nil {
@@ -245,7 +285,11 @@ func (p *profiler) runCommand(command []string) (status int, err error) {
 	if k.status != exitDone {
 		report.Warnings = append([]string{fmt.Sprintf("%s ended with status %d: this is what it did until then", command[0], k.status)}, report.Warnings...)
 	}
-	return k.status, p.show(report)
+	out := p.app.stderr // the other one is the command's
+	if p.json {
+		out = p.app.stdout
+	}
+	return k.status, p.show(report, out)
 }
 
 // dumped is the process that criu dump dumps: its parasite's work is part of the dump.
@@ -253,12 +297,22 @@ func dumped(m *profile.Map, command []string) []int {
 	if m.Section != "dump" {
 		return nil
 	}
-	s := newSettings()
-	// Options that we do not know end it: then -p can say it.
-	if _, err := (dialect{cmds: cmdAny, asCRIU: true}).parse(command[1:], s); err != nil && s.tree == 0 || s.tree == 0 {
-		return nil
+	for i, arg := range command {
+		number, found := strings.CutPrefix(arg, "--tree=")
+		switch {
+		case found:
+		case (arg == "-t" || arg == "--tree") && i+1 < len(command):
+			number = command[i+1]
+		case strings.HasPrefix(arg, "-t"):
+			number = arg[2:]
+		default:
+			continue
+		}
+		if pid, err := parseNumber(number, 1, math.MaxInt32); err == nil {
+			return []int{pid}
+		}
 	}
-	return []int{s.tree}
+	return nil
 }
 
 // stageMap finds the map of a command: the one that was given, or our own of CRIU.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -110,6 +111,7 @@ func TestProfile(t *testing.T) {
 	if r.Frozen <= 0 || r.Frozen > r.Total || r.Engine != "trapline" || r.What != "dump" {
 		t.Errorf("%s by %s: %v, of it frozen %v", r.What, r.Engine, r.Total, r.Frozen)
 	}
+	checkTimeline(t, r, filepath.Join(images, "trapline-stages-dump.json"))
 	if n := calls(stageOf(t, r, stage.Misc), "syscall:rt_sigaction"); n < 60 {
 		t.Errorf("%d calls of rt_sigaction in misc: the batch asks for each of 64 signals but two", n)
 	}
@@ -200,11 +202,66 @@ func TestProfileCRIU(t *testing.T) {
 	}
 }
 
+// TestProfileAttached has CRIU stay the parent of what it restores: the operation is over when the program runs, not when it ends.
+func TestProfileAttached(t *testing.T) {
+	wrapper, err := testprog.CRIU().Path()
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := startTarget(t, "mem_anon")
+	images, file := t.TempDir(), filepath.Join(t.TempDir(), "report.json")
+	if err := testprog.CRIU().Dump(target.Dir, target.Pid, images); err != nil {
+		t.Fatal(err)
+	}
+	if err := target.Gone(); err != nil {
+		t.Fatal(err)
+	}
+	binary := filepath.Join(filepath.Dir(wrapper), "root/usr/sbin/criu")
+	cmd := exec.Command("trapline", "profile", "-o", file, "--binary", binary, "--", wrapper, "restore", "-D", images, "-o", "restore.log")
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for { // until it is back, which its status says
+		status, err := os.ReadFile("/proc/" + strconv.Itoa(target.Pid) + "/cmdline")
+		if err == nil && bytes.Contains(status, []byte("mem_anon")) {
+			break
+		}
+		if time.Since(began) > testprog.Patience {
+			t.Fatal("it does not come back")
+		}
+	}
+	if err := target.Adopt(target.Pid); err != nil {
+		t.Fatal(err)
+	}
+	if err := target.Verdict(); err != nil {
+		t.Fatal(err)
+	}
+	runs := time.Since(began)
+	target.Discard()
+	_ = cmd.Wait() // the status of what was killed
+	r, err := readReport(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkReport(t, r)
+	if r.Total > runs || stageOf(t, r, stage.Resume).Wall <= 0 {
+		t.Errorf("the restore took %v; the program ran after %v", r.Total, runs)
+	}
+}
+
 // TestProfileFails has operations that fail: the target is as it was, and no profile pretends to be of a dump.
 func TestProfileFails(t *testing.T) {
 	target := startTarget(t, "mem_anon")
 	file := filepath.Join(t.TempDir(), "report.json")
 	missing := filepath.Join(t.TempDir(), "missing")
+	// An earlier report stays where a later one fails.
+	stages, marker := filepath.Join(t.TempDir(), "stages"), filepath.Join(t.TempDir(), "marker")
+	for name, text := range map[string]string{file: "earlier", stages: "one syscall:mkdirat\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, c := range []struct {
 		args   []string
 		status int
@@ -214,6 +271,9 @@ func TestProfileFails(t *testing.T) {
 		{[]string{"dump"}, exitUsage, "pid not specified"},
 		{[]string{"nothing"}, exitUsage, "can't be profiled"},
 		{nil, exitUsage, "what is to be profiled"},
+		{[]string{"--html", filepath.Join(missing, "page"), "dump", "-t", strconv.Itoa(target.Pid), "-D", t.TempDir()}, exitFailed, "--html"},
+		{[]string{"--stages", stages, "--", "sh", "-c", "exit 5"}, 5, "no stage ran"},
+		{[]string{"--stages", stages, "--pprof", filepath.Join(missing, "x"), "--", "touch", marker}, exitFailed, "--pprof"},
 		{[]string{"--"}, exitUsage, "a command is missing"},
 		{[]string{"--", "true"}, exitUsage, "has no stage map"},
 		{[]string{"--stages", missing, "--", "true"}, exitFailed, "missing"},
@@ -232,8 +292,14 @@ func TestProfileFails(t *testing.T) {
 			t.Errorf("profile %q: %v, want status %d and %q in:\n%s", c.args, err, c.status, c.want, &stderr)
 		}
 	}
-	if text, err := os.ReadFile(file); err == nil && len(text) > 0 {
-		t.Errorf("a failed dump has a profile: %s", text)
+	if text, err := os.ReadFile(file); err != nil || string(text) != "earlier" {
+		t.Errorf("the report of a failed dump: %v %s", err, text)
+	}
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(file), ".*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %q", err, left)
+	}
+	if _, err := os.Stat(marker); err == nil {
+		t.Error("a command ran whose report can't be written")
 	}
 	if err := target.Verdict(); err != nil {
 		t.Error(err)
@@ -316,7 +382,21 @@ func (*T) Inner(n int) int {
 }
 
 //go:noinline
+func deep(n int) int {
+	syscall.Getpgrp()
+	if n == 0 {
+		return 1
+	}
+	n = deep(n-1) + 1
+	syscall.Getgid() // on the way back
+	return n
+}
+
+//go:noinline
 func outer(c chan int) {
+	if deep(20) != 21 {
+		os.Exit(2)
+	}
 	for range 20 {
 		syscall.Getuid()
 	}
@@ -336,7 +416,7 @@ func main() {
 	os.Exit(5)
 }
 `,
-		stages: "one main.outer\ntwo main.(*T).Inner main.gone\n",
+		stages: "one main.outer\ntwo main.(*T).Inner main.gone\nthree main.deep\n",
 	} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -361,6 +441,9 @@ func main() {
 	}
 	if two := calls(stageOf(t, r, "two"), "syscall:getppid"); two != 90 {
 		t.Errorf("stage two: %d calls of getppid, want 90", two)
+	}
+	if three := calls(stageOf(t, r, "three"), "syscall:getgid"); three != 60 && runtime.GOARCH == "amd64" {
+		t.Errorf("stage three: %d calls of getgid on the way back, want 60", three)
 	}
 	if !strings.Contains(strings.Join(r.Warnings, "\n"), "main.gone") {
 		t.Errorf("what the program does not have is not said: %q", r.Warnings)
@@ -418,12 +501,12 @@ func TestProfileReports(t *testing.T) {
 
 // TestProfileLive sees the table that is redrawn while a dump runs, and the last one in its place.
 func TestProfileLive(t *testing.T) {
-	target := startTarget(t, "mem_big", "400")
+	target := startTarget(t, "mem_big", "1500")
 	term := newTerminal(t, 120, 200)
 	term.command("trapline profile dump -R -t " + strconv.Itoa(target.Pid) + " -D " + t.TempDir())
 	term.waitFor("the live table", func(screen []string) bool {
 		text := strings.Join(screen, "\n")
-		return strings.Contains(text, ", stage ") && strings.Contains(text, "CONTEXT") || strings.Contains(text, "dump by trapline")
+		return strings.Contains(text, ", stage ") && strings.Contains(text, "syscall:")
 	})
 	term.waitFor("the last table", func(screen []string) bool {
 		text := strings.Join(screen, "\n")
@@ -443,4 +526,36 @@ func TestProfileGuests(t *testing.T) {
 		t.Skip("guests are not for short runs")
 	}
 	vm.GoTest(t.Context(), t, vm.TestRun{Kernel: "6.12", Run: "^TestProfile(|KernelFunctions|Map)$"})
+}
+
+// checkTimeline compares the times of the stages with those that the engine itself has left with the images: of one process, whose stages
+// follow each other, they are the same.
+func checkTimeline(t *testing.T, r *profile.Report, file string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var engine stage.Report
+	if err := json.Unmarshal(text, &engine); err != nil {
+		t.Fatal(err)
+	}
+	compared := 0
+	for _, row := range engine.Stages {
+		wall := stageOf(t, r, row.Stage).Wall
+		switch row.Stage {
+		case stage.Freeze, stage.Misc, stage.Files, stage.Core, stage.MM, stage.FS, stage.Cure:
+			if wall != row.Dur {
+				t.Errorf("stage %s took %v by the profile, %v by the engine", row.Stage, wall, row.Dur)
+			}
+			compared++
+		default: // with others inside, or not yet at its end when the file is written
+			if wall > row.Dur && row.Stage != stage.Finish {
+				t.Errorf("stage %s took %v by the profile, which is more than %v by the engine", row.Stage, wall, row.Dur)
+			}
+		}
+	}
+	if compared != 7 {
+		t.Errorf("%d stages of 7 compared", compared)
+	}
 }

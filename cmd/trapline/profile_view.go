@@ -53,14 +53,16 @@ func (v *profileView) run(ready chan<- struct{}) {
 	close(ready)
 	tick := time.NewTicker(viewEvery)
 	defer tick.Stop()
-	for {
+	for err := v.draw(); err == nil; err = v.draw() { // with an error the terminal is gone; the operation goes on
 		select {
 		case <-v.stop:
 			return
+		case <-v.screen.stopped():
+			v.screen.suspend()
+		case <-v.screen.continued():
+			v.screen.renew()
+		case <-v.screen.resized():
 		case <-tick.C:
-			if err := v.draw(); err != nil {
-				return // the terminal is gone; the operation goes on
-			}
 		}
 	}
 }

@@ -62,8 +62,8 @@ func (a *app) restore(s *settings, command []string) int {
 		Progress:         bar.update,
 	})
 	bar.finish()
-	a.endTimeline(err)
 	if err != nil {
+		a.endTimeline(err)
 		h.undo()
 		return a.failLogged("restore", s, log, err, "Restoring FAILED.")
 	}
@@ -76,6 +76,7 @@ func (a *app) restore(s *settings, command []string) int {
 	if err := signalStatus(s); err != nil {
 		log.Warn(err.Error())
 	}
+	a.endTimeline(nil)
 	a.report(log.Logger, s, timeline.Report(), restoreReport{
 		Pid: result.RootPid, ImagesDir: s.imagesDir,
 		Processes: result.Processes, Threads: result.Threads, Pages: result.Pages, Bytes: result.Bytes,

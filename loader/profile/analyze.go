@@ -41,6 +41,7 @@ type share struct {
 type lane struct {
 	pid    int
 	open   []int // spans, indexes; the last one that began is the last
+	index  int   // in analysis.busy
 	shares []share
 }
 
@@ -56,9 +57,11 @@ type analysis struct {
 	placed []placed    // by call
 	tasks  map[uint32]*task
 
-	active []*task // those in a call
-	split  []split // by stage, scratch of instant
-	owns   []split // by lane
+	running []int   // all open spans, in the order in which they began
+	busy    []int   // lanes that have open spans
+	active  []*task // those in a call
+	split   []split // by stage, scratch of instant
+	owns    []split // by lane
 }
 
 // A task is a thread and the probed calls that it is in, the innermost last.
@@ -138,10 +141,8 @@ func (a *analysis) order(x, y edge) int {
 		return c
 	}
 	switch x.kind {
-	case callBegins: // the outer one first
-		if c := cmp.Compare(a.calls[y.index].end, a.calls[x.index].end); c != 0 {
-			return c
-		}
+	case callBegins: // the outer one first: it ends later, and if the clock does not tell, it came later, as calls come when they end
+		return cmp.Or(cmp.Compare(a.calls[y.index].end, a.calls[x.index].end), cmp.Compare(y.index, x.index))
 	case spanBegins:
 		if c := cmp.Compare(a.spans[y.index].end, a.spans[x.index].end); c != 0 {
 			return c
@@ -164,21 +165,31 @@ func (a *analysis) rank(e edge) int {
 func (a *analysis) take(e edge) {
 	switch e.kind {
 	case spanBegins:
-		l := a.laneOf(e.index)
+		i := a.byPID[a.spans[e.index].pid]
+		l := &a.lanes[i]
+		if len(l.open) == 0 {
+			l.index = len(a.busy)
+			a.busy = append(a.busy, i)
+		}
 		l.open = append(l.open, e.index)
+		a.running = append(a.running, e.index)
 		l.shares[a.spans[e.index].stage].ran = true
 		a.shares[a.spans[e.index].stage].ran = true
 	case spanEnds:
-		l := a.laneOf(e.index)
+		l := &a.lanes[a.byPID[a.spans[e.index].pid]]
 		l.open = remove(l.open, e.index)
+		a.running = remove(a.running, e.index)
+		if len(l.open) == 0 {
+			last := a.busy[len(a.busy)-1]
+			a.busy[l.index], a.lanes[last].index = last, l.index
+			a.busy = a.busy[:len(a.busy)-1]
+		}
 	case callBegins:
 		a.begin(e.index)
 	case callEnds:
 		a.end(e.index)
 	}
 }
-
-func (a *analysis) laneOf(span int) *lane { return &a.lanes[a.byPID[a.spans[span].pid]] }
 
 func (a *analysis) begin(index int) {
 	c := &a.calls[index]
@@ -218,18 +229,6 @@ func remove(open []int, index int) []int {
 	return open
 }
 
-// later says whether span i began behind span j. Of two that began at one moment it is the one that is inside.
-func (a *analysis) later(i, j int) bool {
-	x, y := &a.spans[i], &a.spans[j]
-	switch {
-	case x.start != y.start:
-		return x.start > y.start
-	case x.end != y.end:
-		return x.end < y.end
-	}
-	return i > j
-}
-
 // current is what a lane is in; -1 if that is nothing.
 func (l *lane) current() int {
 	if len(l.open) == 0 {
@@ -238,15 +237,12 @@ func (l *lane) current() int {
 	return l.open[len(l.open)-1]
 }
 
-// latest is the span of any lane that began last; -1 if there is none.
+// latest is the open span that began last, of any lane; -1 if there is none.
 func (a *analysis) latest() int {
-	latest := -1
-	for i := range a.lanes {
-		if s := a.lanes[i].current(); s >= 0 && (latest < 0 || a.later(s, latest)) {
-			latest = s
-		}
+	if len(a.running) == 0 {
+		return -1
 	}
-	return latest
+	return a.running[len(a.running)-1]
 }
 
 // worksFor is the span that a task works for; -1 if none.
@@ -268,7 +264,7 @@ func (a *analysis) instant(ns int64) {
 	for i := range a.split {
 		a.split[i].reset()
 	}
-	for i := range a.owns {
+	for _, i := range a.busy {
 		a.owns[i].reset()
 	}
 	for _, t := range a.active {
@@ -282,10 +278,10 @@ func (a *analysis) instant(ns int64) {
 		}
 	}
 	var done uint64 // stages that have got it; two processes may be in one
-	for i := range a.lanes {
+	for _, i := range a.busy {
 		s := a.lanes[i].current()
 		// A stage of the whole tree is not at work itself while one of a process is that began inside of it.
-		if s < 0 || a.lanes[i].pid == 0 && s != latest && a.hidden(s) {
+		if a.lanes[i].pid == 0 && s != latest {
 			continue
 		}
 		stage := a.spans[s].stage
@@ -295,16 +291,6 @@ func (a *analysis) instant(ns int64) {
 			a.shares[stage].give(ns, &a.split[stage])
 		}
 	}
-}
-
-// hidden says whether a span of the whole tree has one of a process within it now.
-func (a *analysis) hidden(tree int) bool {
-	for i := range a.lanes {
-		if s := a.lanes[i].current(); s >= 0 && s != tree && a.later(s, tree) {
-			return true
-		}
-	}
-	return false
 }
 
 // give shares ns out; what can't be divided goes to the first.

@@ -38,10 +38,16 @@ func (m *measured) fill(r *Report) {
 	}
 	a := analyze(len(m.stages), len(m.probes), m.spans, m.calls, waits)
 
-	whole := m.group(a, a.shares, func(int) bool { return true })
+	all, byLane := make([]int, 0, len(m.calls)), make([][]int, len(a.lanes))
+	for c, p := range a.placed {
+		if p.stage >= 0 {
+			all, byLane[p.lane] = append(all, c), append(byLane[p.lane], c)
+		}
+	}
+	whole := m.group(a, a.shares, all)
 	for i := range a.lanes {
 		l := &a.lanes[i]
-		byStage := m.group(a, l.shares, func(c int) bool { return a.placed[c].lane == int32(i) })
+		byStage := m.group(a, l.shares, byLane[i])
 		p := Process{PID: l.pid, Comm: m.comms[uint32(l.pid)]}
 		for s := range m.stages {
 			if stage := byStage[s]; l.shares[s].ran {
@@ -84,17 +90,16 @@ func (m *measured) start(stage int, from int64, pid int) time.Duration {
 }
 
 // group makes the stages of shares, with the figures of the calls that belong to them.
-func (m *measured) group(a *analysis, shares []share, belongs func(call int) bool) []Stage {
+func (m *measured) group(a *analysis, shares []share, calls []int) []Stage {
 	type key struct{ stage, probe int }
 	durations := map[key][]int64{}
 	errors := map[key]uint64{}
-	for i, c := range m.calls {
-		if p := a.placed[i]; p.stage >= 0 && belongs(i) {
-			k := key{int(p.stage), int(c.probe)}
-			durations[k] = append(durations[k], c.end-c.start)
-			if c.fail {
-				errors[k]++
-			}
+	for _, i := range calls {
+		c := &m.calls[i]
+		k := key{int(a.placed[i].stage), int(c.probe)}
+		durations[k] = append(durations[k], c.end-c.start)
+		if c.fail {
+			errors[k]++
 		}
 	}
 	stages := make([]Stage, len(m.stages))

@@ -3,7 +3,6 @@
 package profile
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,16 +15,17 @@ func (r *Recorder) Stop() (*Report, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	m := &measured{stages: r.stages, probes: r.probes, calls: r.calls, comms: r.comms}
+	m := &measured{stages: r.stages, probes: r.probes, calls: slices.Concat(r.chunks...), comms: r.comms}
+	r.chunks = nil
 	if r.opts.Map != nil {
-		m.spans = r.functionSpans()
+		m.spans = r.functionSpans(m.calls)
 	} else {
 		m.spans = r.timelineSpans()
 	}
 	if len(m.spans) == 0 {
 		return nil, errors.New("profile: no stage ran: nothing to report")
 	}
-	m.calls = r.within(m.spans)
+	m.calls = r.within(m.spans, m.calls)
 	report := r.report
 	report.Lost.Beyond = r.beyond
 	report.Warnings = r.warnings
@@ -67,14 +67,24 @@ func (r *Recorder) end() error {
 
 // lose reads what the kernel counted, and what of it never came.
 func (r *Recorder) lose() {
+	var marks uint64
 	for _, row := range r.session.Rows(nil) {
+		role, ok := r.byLabel[row.Probe]
+		if !ok {
+			continue
+		}
 		r.report.Lost.Dropped += row.Losses.Dropped
 		r.report.Lost.Missed += row.Losses.Missed
-		if role, ok := r.byLabel[row.Probe]; ok && role.probe >= 0 {
-			p := &r.probes[role.probe]
-			p.Calls += row.Stats.Count
-			p.Bias = max(p.Bias, row.Cost.Bias)
+		if role.probe < 0 {
+			marks += row.Losses.Dropped + row.Losses.Missed
+			continue
 		}
+		p := &r.probes[role.probe]
+		p.Calls += row.Stats.Count
+		p.Bias = max(p.Bias, row.Cost.Bias)
+	}
+	if marks > 0 {
+		r.warnings = append(r.warnings, fmt.Sprintf("%d entries or returns of the stages' own functions were lost: stages are too short, too long or missing", marks))
 	}
 	missed, _ := r.session.SharedMissed()
 	r.report.Lost.Missed += missed
@@ -96,89 +106,9 @@ func (r *Recorder) timelineSpans() []span {
 	return spans
 }
 
-// functionSpans are the stages by a map: from the entry to the return of its functions.
-func (r *Recorder) functionSpans() []span {
-	slices.SortStableFunc(r.marks, func(a, b mark) int { return cmp.Compare(a.at, b.at) })
-	var (
-		spans []span
-		open  = map[uint32][]int{} // by thread, or process: its spans that have not ended, the innermost last
-		which = map[int]int{}      // the function of a span
-		of    = r.stageOf
-	)
-	for _, m := range r.marks {
-		task := m.tid
-		if r.opts.Map.moves {
-			task = m.pid
-		}
-		stack := open[task]
-		if m.entry {
-			// A Go function whose stack has to grow begins a second time.
-			if r.opts.Map.moves && slices.ContainsFunc(stack, func(s int) bool { return which[s] == m.function }) {
-				continue
-			}
-			which[len(spans)] = m.function
-			open[task] = append(stack, len(spans))
-			spans = append(spans, span{stage: of[m.function], pid: int(m.pid), start: m.at, end: -1})
-			continue
-		}
-		at := len(stack) - 1
-		for at >= 0 && which[stack[at]] != m.function {
-			at--
-		}
-		if at < 0 {
-			continue // entered before the probes were there, or in the parent before a fork
-		}
-		for _, s := range stack[at:] { // what is inside never returned: it was left by a long jump
-			spans[s].end = m.at
-		}
-		open[task] = stack[:at]
-	}
-	last := map[uint32]int64{} // of each process, the last thing that is known
-	for _, m := range r.marks {
-		last[m.pid] = max(last[m.pid], m.at)
-	}
-	for _, c := range r.calls {
-		last[c.pid] = max(last[c.pid], c.end)
-	}
-	for i := range spans {
-		if spans[i].end < 0 {
-			spans[i].end = max(spans[i].start, last[uint32(spans[i].pid)])
-		}
-	}
-	return append(spans, r.callSpans(spans)...)
-}
-
-// callSpans are the stages that are system calls, of processes that are in no function of the map.
-func (r *Recorder) callSpans(functions []span) []span {
-	stages := r.opts.Map.calls()
-	if len(stages) == 0 || len(functions) == 0 {
-		return nil
-	}
-	byProbe := map[uint16]int{}
-	for i, p := range r.probes {
-		if s, ok := stages[bare(p.Label)]; ok {
-			byProbe[uint16(i)] = s
-		}
-	}
-	busy := map[int][]span{}
-	_, from, to := outside(functions)
-	for _, s := range functions {
-		busy[s.pid] = append(busy[s.pid], s)
-	}
-	var spans []span
-	for _, c := range r.calls {
-		s, ok := byProbe[c.probe]
-		if !ok || c.start < from || c.end > to || slices.ContainsFunc(busy[int(c.pid)], func(f span) bool { return f.start <= c.start && c.end <= f.end }) {
-			continue
-		}
-		spans = append(spans, span{stage: s, pid: int(c.pid), start: c.start, end: c.end})
-	}
-	return spans
-}
-
 // within leaves the calls that matter: those that touch a stage, and of the processes that are worked on those that they were made to do:
 // while they were frozen, or where that is not known, from the first stage on.
-func (r *Recorder) within(spans []span) []call {
+func (r *Recorder) within(spans []span, calls []call) []call {
 	_, from, to := outside(spans)
 	froze, thawed := r.froze, r.thawed
 	if froze == 0 {
@@ -187,7 +117,7 @@ func (r *Recorder) within(spans []span) []call {
 	if thawed == 0 {
 		thawed = to
 	}
-	return slices.DeleteFunc(r.calls, func(c call) bool {
+	return slices.DeleteFunc(calls, func(c call) bool {
 		return c.end < from || c.start > to || r.targets[int(c.pid)] && (c.start < froze || c.start > thawed)
 	})
 }

@@ -67,7 +67,7 @@ func newGoTable(lines []byte, text uint64) (t *gosym.Table, err error) {
 	return gosym.NewTable(nil, gosym.NewLineTable(lines, text))
 }
 
-// places gives the address of a function's first instruction and those of its returns; ok is false if the program does not have it.
+// places gives the address where a function begins, behind its stack check if that is known, and those of its returns; ok is false if the program does not have it.
 func (p *goProgram) places(name string) (entry uint64, returns []uint64, ok bool, err error) {
 	f, ok := p.functions[name]
 	if !ok {
@@ -84,5 +84,5 @@ func (p *goProgram) places(name string) (entry uint64, returns []uint64, ok bool
 	for _, offset := range offsets {
 		returns = append(returns, f.Entry+offset)
 	}
-	return f.Entry, returns, true, nil
+	return f.Entry + stackCheck(p.code[start:end]), returns, true, nil
 }

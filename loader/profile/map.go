@@ -31,7 +31,9 @@ const maxMapStages = 48
 //
 // A line is a stage and the functions that are it: the stage runs while one of them does. A stage inside another one stops that one's
 // time. A function that never returns lasts until its process ends. syscall:NAME is a system call of a task that is in none of the
-// functions. Several lines of one stage are one. Before the first section, engine names whose stages these are, and waits names system
+// functions. whole STAGE FUNCTION… is a stage of the whole operation, at work only while no process is in another one that began
+// inside. frozen FUNCTION FUNCTION says that what is dumped stands still from the return of the one to the entry of the other, and ends
+// FUNCTION that the operation is over when that one returns, however long the program runs on; both name functions of stages. Several lines of one stage are one. Before the first section, engine names whose stages these are, and waits names system
 // calls and kernel functions in which this program only waits for another process. The section is that whose name comes first among the command's arguments; what stands
 // before the first section holds for every command.
 type Map struct {
@@ -41,13 +43,21 @@ type Map struct {
 	// Section is the one that was chosen; "" if there is none.
 	Section string
 
-	lines []mapLine
-	moves bool     // the program moves work from thread to thread, as Go does: its functions belong to the process
-	waits []string // labels of probes whose calls only wait for others in this program
+	lines  []mapLine
+	frozen []mapSpan
+	ends   []mapSpan
+	moves  bool     // the program moves work from thread to thread, as Go does: its functions belong to the process
+	waits  []string // labels of probes whose calls only wait for others in this program
 }
 
+// mapSpan names what bounds a time.
+type mapSpan struct{ section, from, to string }
+
 // mapLine is a stage and one function of the program, or one system call.
-type mapLine struct{ section, stage, function string }
+type mapLine struct {
+	section, stage, function string
+	whole                    bool // of the whole operation, not of the process that is in the function
+}
 
 // call is the name of the system call; "" if it is a function.
 func (l mapLine) call() string {
@@ -82,8 +92,14 @@ func ReadMap(name string, text io.Reader, binary string, args []string) (*Map, e
 			m.Engine = strings.Join(fields[1:], " ")
 		case fields[0] == "waits" && section == "":
 			m.waits = append(m.waits, fields[1:]...)
+		case fields[0] == "frozen" && len(fields) == 3:
+			m.frozen = append(m.frozen, mapSpan{section, fields[1], fields[2]})
+		case fields[0] == "ends" && len(fields) == 2:
+			m.ends = append(m.ends, mapSpan{section, fields[1], ""})
+		case fields[0] == "whole" && len(fields) > 2:
+			err = m.add(section, fields[1], fields[2:], true)
 		default:
-			err = m.add(section, fields[0], fields[1:])
+			err = m.add(section, fields[0], fields[1:], false)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("stage map %s: line %d: %w", name, n, err)
@@ -96,9 +112,12 @@ func ReadMap(name string, text io.Reader, binary string, args []string) (*Map, e
 }
 
 // add takes the functions of one line.
-func (m *Map) add(section, stage string, functions []string) error {
+func (m *Map) add(section, stage string, functions []string, whole bool) error {
 	for _, function := range functions {
-		l := mapLine{section, stage, function}
+		l := mapLine{section, stage, function, whole}
+		if whole && l.call() != "" {
+			return fmt.Errorf("%s: a stage of the whole operation is a function, not a system call", function)
+		}
 		// Go's methods have brackets and stars in their names.
 		if strings.ContainsAny(strings.TrimPrefix(function, "syscall:"), ":%?[") || strings.Contains(function, "*") && !strings.Contains(function, "(*") {
 			return fmt.Errorf("%q is no function's name", function)
@@ -118,6 +137,8 @@ func (m *Map) choose(sections, args []string) error {
 		chosen = args[i]
 	}
 	m.Section = chosen
+	other := func(s mapSpan) bool { return s.section != "" && s.section != chosen }
+	m.frozen, m.ends = slices.DeleteFunc(m.frozen, other), slices.DeleteFunc(m.ends, other)
 	m.lines = slices.DeleteFunc(m.lines, func(l mapLine) bool { return l.section != "" && l.section != chosen })
 	switch {
 	case len(m.lines) == 0 && len(sections) > 0:
@@ -125,6 +146,8 @@ func (m *Map) choose(sections, args []string) error {
 			m.Name, strings.Join(sections, ", "))
 	case len(m.lines) == 0:
 		return fmt.Errorf("stage map %s: it has no stages: want lines STAGE FUNCTION…", m.Name)
+	case !m.has(m.frozen) || !m.has(m.ends):
+		return fmt.Errorf("stage map %s: frozen and ends name functions that are those of a stage", m.Name)
 	case len(m.stages()) > maxMapStages:
 		return fmt.Errorf("stage map %s: %d stages; at most %d can be told apart", m.Name, len(m.stages()), maxMapStages)
 	}
@@ -157,6 +180,18 @@ func (m *Map) stages() []StageInfo {
 		}
 	}
 	return list
+}
+
+// has says whether stages have the functions that are named.
+func (m *Map) has(spans []mapSpan) bool {
+	for _, s := range spans {
+		for _, name := range []string{s.from, s.to} {
+			if name != "" && !slices.ContainsFunc(m.lines, func(l mapLine) bool { return l.function == name }) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // functions are the lines that are functions of the program.

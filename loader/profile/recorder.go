@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,8 +25,12 @@ import (
 const (
 	// ringBytes holds some 400,000 calls by eBPF: what a large restore makes between two looks of the reader.
 	ringBytes = 64 << 20
-	// maxCalls bounds the memory that a profile takes: 40 bytes each.
-	maxCalls = 4 << 20
+	// maxCalls bounds the memory that a profile takes: 32 bytes a call while it is made, and 100 more when the report is.
+	maxCalls = 2 << 20
+	// chunkCalls are kept together: what has come is never moved while the target may be frozen.
+	chunkCalls = 1 << 14
+	// maxProbes is how many a call can name.
+	maxProbes = 1 << 16
 )
 
 // Options say what is profiled.
@@ -56,7 +61,8 @@ type Recorder struct {
 	read   chan error         // its end
 
 	mu       sync.Mutex
-	calls    []call
+	chunks   [][]call
+	taken    int    // calls in chunks
 	marks    []mark // entries and returns of the map's functions
 	comms    map[uint32]string
 	beyond   uint64
@@ -163,6 +169,9 @@ func (r *Recorder) assign(set *set, functions []mapProbe) error {
 		if set.left(p.Label) {
 			continue // a call that says nothing; see sets.go
 		}
+		if len(r.probes) == maxProbes {
+			return fmt.Errorf("profile: more than %d places: name fewer", maxProbes)
+		}
 		r.byLabel[p.Label] = role{probe: len(r.probes), errors: p.Spec.Provider == probes.ProviderSyscall}
 		r.probes = append(r.probes, Probe{Label: p.Label, Mechanism: p.Mechanism, Wait: set.waits(p.Label)})
 	}
@@ -192,14 +201,30 @@ func (r *Recorder) describe() {
 	}
 }
 
-// monotonic is the clock of the events.
+// monotonic is the clock of the events. A time namespace has another one.
 func monotonic() int64 {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
 		return 0 // the kernel has had this clock for ever
 	}
-	return ts.Nano()
+	return ts.Nano() - clockOffset()
 }
+
+// clockOffset is by how much CLOCK_MONOTONIC is later in this time namespace, ns (time_namespaces(7)). Kernels without them have none.
+var clockOffset = sync.OnceValue(func() int64 {
+	text, err := os.ReadFile("/proc/self/timens_offsets")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		var clock string
+		var seconds, ns int64
+		if _, err := fmt.Sscan(line, &clock, &seconds, &ns); err == nil && (clock == "monotonic" || clock == fmt.Sprint(unix.CLOCK_MONOTONIC)) {
+			return seconds*int64(time.Second) + ns
+		}
+	}
+	return 0
+})
 
 // Own takes the calling goroutine's thread out of the profile, for ever: what shows the profile while it is made is not part of what
 // is profiled. The goroutine stays on that thread.
@@ -299,7 +324,7 @@ func (r *Recorder) take(e *probes.Event) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, ok := r.comms[e.TID]; !ok {
+	if r.comms[e.TID] != e.Comm { // a restored process gets its own name at some time
 		r.comms[e.TID] = e.Comm
 	}
 	switch {
@@ -309,14 +334,17 @@ func (r *Recorder) take(e *probes.Event) {
 		if role.entry { // late, as events are: for the table that is shown meanwhile
 			r.enter(r.stageOf[role.function])
 		}
-	case len(r.calls) == maxCalls:
+	case r.taken == maxCalls:
 		r.beyond++
-	case e.HasLatency:
-		r.calls = append(r.calls, call{
+	default: // of an entry probe, which has no latency, a moment
+		if r.taken%chunkCalls == 0 {
+			r.chunks = append(r.chunks, make([]call, 0, chunkCalls))
+		}
+		last := &r.chunks[len(r.chunks)-1]
+		*last = append(*last, call{
 			start: int64(e.Time) - int64(e.Latency), end: int64(e.Time), tid: e.TID, pid: e.PID, probe: uint16(role.probe), fail: role.errors && failed(e),
 		})
-	default: // an entry probe: a moment
-		r.calls = append(r.calls, call{start: int64(e.Time), end: int64(e.Time), tid: e.TID, pid: e.PID, probe: uint16(role.probe)})
+		r.taken++
 	}
 }
 

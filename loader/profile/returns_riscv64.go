@@ -26,3 +26,8 @@ func returnsIn(code []byte) (offsets []uint64, err error) {
 	}
 	return offsets, nil
 }
+
+// behindStackCheck: here an entry is where a function begins, and is seen twice for a call whose stack has to grow.
+const behindStackCheck = false
+
+func stackCheck([]byte) uint64 { return 0 }

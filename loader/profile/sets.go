@@ -35,7 +35,7 @@ var sets = map[string]struct {
 			walk_page_range pagemap_read seq_read_iter seq_read show_map
 			vfs_read vfs_write vfs_open vfs_statx vfs_readlink iterate_dir do_filp_open do_truncate vfs_fallocate
 			do_mmap do_vmi_munmap __do_munmap move_page_tables mprotect_fixup do_madvise handle_mm_fault exit_mmap
-			kernel_clone copy_process wake_up_new_task kernel_wait4 do_exit`,
+			kernel_clone copy_process wake_up_new_task kernel_wait4`,
 		syscalls: "*",
 	},
 	"memory": {
@@ -66,7 +66,7 @@ var sets = map[string]struct {
 	},
 	"sched": {
 		about: "processes: birth, stops, waiting, switches of tasks",
-		functions: `schedule wait_task_inactive try_to_wake_up wake_up_new_task kernel_clone copy_process kernel_wait4 do_exit ptrace_request
+		functions: `schedule wait_task_inactive try_to_wake_up wake_up_new_task kernel_clone copy_process kernel_wait4 ptrace_request
 			ptrace_attach ptrace_stop signal_wake_up_state set_cpus_allowed_ptr`,
 		syscalls: `clone clone3 fork vfork execve exit_group wait4 waitid ptrace kill tgkill rt_sigqueueinfo rt_tgsigqueueinfo sched_setaffinity
 			sched_yield futex nanosleep clock_nanosleep setns unshare`,
@@ -80,9 +80,10 @@ var waits = words(`syscall:wait4 syscall:waitid syscall:futex syscall:futex_wait
 	kernel_wait4 schedule wait_task_inactive ptrace_stop`)
 
 // idle are the waits in which the threads of a Go program stand when there is nothing for them to do. In the profile of our own engine
-// they say nothing: while one thread works in user space, another one is always in them.
+// they say nothing: while one thread works in user space, another one is always in them. In pause stands a process that is being restored
+// while nobody asks anything of it.
 var idle = words(`syscall:futex syscall:epoll_pwait syscall:epoll_wait syscall:nanosleep syscall:clock_nanosleep syscall:rt_sigtimedwait
-	syscall:ppoll syscall:restart_syscall schedule`)
+	syscall:ppoll syscall:restart_syscall syscall:pause schedule`)
 
 func words(s string) map[string]bool {
 	m := map[string]bool{}
