@@ -44,11 +44,6 @@ func setRegisters(th *thread) error {
 			return err
 		}
 	}
-	if th.more != nil {
-		if err := th.t.SetMoreRegs(th.more); err != nil {
-			return err
-		}
-	}
 	var r inject.Regs
 	for i, f := range regFields(th.core.TiRiscv64.Gpregs) {
 		if *f == nil {

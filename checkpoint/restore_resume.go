@@ -96,6 +96,11 @@ func (r *restorer) finishThread(t *task, th *thread) error {
 	if err := th.t.SetSigMask(mask); err != nil {
 		return err
 	}
+	if th.more != nil {
+		if err := th.t.SetMoreRegs(th.more); err != nil {
+			return err
+		}
+	}
 	return setRegisters(th)
 }
 

@@ -164,6 +164,9 @@ func unused(vdso []byte) int {
 // MoreRegs is for architectures with registers that a system call clobbers and that no other register set has.
 func (*Tracee) MoreRegs(*Regs) ([]byte, error) { return nil, nil }
 
+// SetMoreRegs likewise.
+func (*Tracee) SetMoreRegs([]byte) error { return nil }
+
 // Settle is for architectures whose registers do not tell all of an interrupted system call.
 func (*Tracee) Settle(time.Time) error { return nil }
 

@@ -26,8 +26,6 @@ const regsSize = 32 * 8
 
 // The places in X.
 const (
-	xRA = 0
-	xSP = 1
 	xS0 = 7
 	xA0 = 9
 	xA7 = 16
