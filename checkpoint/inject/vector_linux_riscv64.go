@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	ntRISCVVector = 0x900 // NT_RISCV_VECTOR, Linux 6.5
+	ntRISCVVector = 0x901 // NT_RISCV_VECTOR, Linux 6.5
 	// vectorHeader is the part of struct __riscv_v_regset_state before the registers: vstart, vl, vtype, vcsr, vlenb.
 	vectorHeader = 5 * 8
 	// VectorMax is more than any vector registers take: 32 of at most 8,192 bytes.
