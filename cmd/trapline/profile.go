@@ -54,6 +54,13 @@ func (a *app) profile(args []string) int {
 	case len(extra) > 0:
 		return a.fail("profile", usagef("unexpected %q", extra[0]))
 	}
+	if operation == "dump" || operation == "restore" {
+		for name, given := range map[string]bool{"--stages": s.profile.stages != "", "--binary": s.profile.binary != "", "--pid": len(s.profile.pids) > 0} {
+			if given {
+				return a.fail("profile", usagef("%s is for -- COMMAND: the stages of %s are Trapline's own", name, operation))
+			}
+		}
+	}
 	largeHeap()
 	switch operation {
 	case "dump", "restore", "--":

@@ -270,6 +270,7 @@ func TestProfileFails(t *testing.T) {
 		{[]string{"-o", file, "dump", "-t", strconv.Itoa(target.Pid), "-D", missing}, exitFailed, "missing"},
 		{[]string{"dump"}, exitUsage, "pid not specified"},
 		{[]string{"nothing"}, exitUsage, "can't be profiled"},
+		{[]string{"--stages", stages, "dump", "-t", strconv.Itoa(target.Pid)}, exitUsage, "is for -- COMMAND"},
 		{nil, exitUsage, "what is to be profiled"},
 		{[]string{"--html", filepath.Join(missing, "page"), "dump", "-t", strconv.Itoa(target.Pid), "-D", t.TempDir()}, exitFailed, "--html"},
 		{[]string{"--stages", stages, "--", "sh", "-c", "exit 5"}, 5, "no stage ran"},
