@@ -59,6 +59,7 @@ quick:
 stress: packages
 	TRAPLINE_STRESS=$(STRESSTIME) $(GO) test -count=1 -timeout 12h -v -run TestGuest ./kernel-patch/faults
 	TRAPLINE_STRESS=$(STRESSTIME) $(GO) test -count=1 -timeout 1h -v -run TestStacks ./loader/patch
+	TRAPLINE_STRESS=$(STRESSTIME) $(GO) test -count=1 -timeout 2h -v ./checkpoint/guest
 
 bench: build
 	internal/ci/packages bench
