@@ -61,6 +61,9 @@ func (a *app) profile(args []string) int {
 			}
 		}
 	}
+	if err := profile.Check(s.profile.probes); err != nil {
+		return a.fail("profile", usageError{err})
+	}
 	largeHeap()
 	switch operation {
 	case "dump", "restore", "--":
@@ -113,6 +116,11 @@ func (p *profiler) open() error {
 		if err != nil {
 			p.discard()
 			return err
+		}
+		if file != nil && slices.ContainsFunc(p.reports, func(o report) bool { return o.file != nil && o.file.temp && o.file.name == file.name }) {
+			file.discard()
+			p.discard()
+			return usagef("%s %s: another report goes there already", r.option, r.name)
 		}
 		if file != nil || r.option == "--output" {
 			p.reports = append(p.reports, report{file, r.write})
@@ -260,6 +268,9 @@ func (p *profiler) runCommand(command []string) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := (&tasks{}).open(p.o.pids); err != nil {
+		return 0, errors.Join(err, p.recorder.Close())
+	}
 	for _, pid := range slices.Concat(p.o.pids, dumped(m, command)) {
 		for _, pid := range tree(pid) {
 			if err := p.recorder.Follow(pid, true); err != nil {
@@ -332,14 +343,22 @@ func (p *profiler) stageMap(command []string) (*profile.Map, error) {
 		if filepath.Base(command[0]) != "criu" && filepath.Base(binary) != "criu" {
 			return nil, usagef("%s has no stage map: --stages FILE names one (docs/profile.md says how to write it)", command[0])
 		}
-		return profile.CRIUMap(binary, command[1:])
+		return asUsage(profile.CRIUMap(binary, command[1:]))
 	}
 	file, err := os.Open(p.o.stages)
 	if err != nil {
 		return nil, fmt.Errorf("--stages: %w", err)
 	}
 	defer file.Close()
-	return profile.ReadMap(p.o.stages, io.LimitReader(file, maxConfig), binary, command[1:])
+	return asUsage(profile.ReadMap(p.o.stages, io.LimitReader(file, maxConfig), binary, command[1:]))
+}
+
+// asUsage makes an error of what was asked for one of usage.
+func asUsage(m *profile.Map, err error) (*profile.Map, error) {
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return m, nil
 }
 
 // elfMagic begins every program that has symbols.

@@ -14,6 +14,14 @@ import (
 // profileDiff is trapline profile diff: it compares reports that were written as JSON. The words are two files, or some of one side,
 // "--", and some of the other.
 func (a *app) profileDiff(s *settings, words []string) int {
+	if slices.Contains(words, "-h") || slices.Contains(words, "--help") {
+		a.commandHelp(cmdProfile)
+		return exitDone
+	}
+	o := s.profile
+	if o.html != "" || o.trace != "" || o.pprof != "" || o.stages != "" || o.binary != "" || len(o.probes) > 0 || len(o.pids) > 0 || o.output != "" && o.output != "json" {
+		return a.fail("profile diff", usagef("it prints a comparison; of the options only -o json is for it"))
+	}
 	names := [2][]string{}
 	switch i := slices.Index(words, "--"); {
 	case len(words) == 2 && i < 0:

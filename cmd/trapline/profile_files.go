@@ -24,6 +24,9 @@ func openReport(option, name string) (*reportFile, error) {
 	if name == "" {
 		return nil, nil
 	}
+	if name == "-" {
+		return &reportFile{name: "standard output", file: os.Stdout}, nil
+	}
 	info, err := os.Stat(name)
 	if err == nil && !info.Mode().IsRegular() { // a device, a pipe
 		file, err := os.OpenFile(name, os.O_WRONLY, 0)
@@ -37,7 +40,7 @@ func openReport(option, name string) (*reportFile, error) {
 	}
 	file, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", option, err)
+		return nil, fmt.Errorf("%s %s: %w", option, name, cause(err))
 	}
 	mode := fs.FileMode(0o644)
 	if info != nil {
@@ -47,6 +50,15 @@ func openReport(option, name string) (*reportFile, error) {
 		return nil, errors.Join(fmt.Errorf("%s: %w", option, err), file.Close(), os.Remove(file.Name()))
 	}
 	return &reportFile{name: name, file: file, temp: true}, nil
+}
+
+// cause is what is wrong, without the name of a file that nobody has asked for.
+func cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
 }
 
 // write writes the report and closes the file.

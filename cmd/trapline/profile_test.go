@@ -278,9 +278,11 @@ func TestProfileFails(t *testing.T) {
 		{[]string{"--"}, exitUsage, "a command is missing"},
 		{[]string{"--", "true"}, exitUsage, "has no stage map"},
 		{[]string{"--stages", missing, "--", "true"}, exitFailed, "missing"},
-		{[]string{"--probes", "nonsense", "dump", "-t", strconv.Itoa(target.Pid), "-D", t.TempDir()}, exitFailed, "there is no set of probes"},
-		{[]string{"--probes", "vfs_read(", "dump", "-t", strconv.Itoa(target.Pid), "-D", t.TempDir()}, exitFailed, "vfs_read("},
+		{[]string{"--probes", "nonsense", "dump", "-t", strconv.Itoa(target.Pid), "-D", t.TempDir()}, exitUsage, "there is no set of probes"},
+		{[]string{"--probes", "vfs_read(", "dump", "-t", strconv.Itoa(target.Pid), "-D", t.TempDir()}, exitUsage, "vfs_read("},
 		{[]string{"--backend", "perf", "dump", "-t", strconv.Itoa(target.Pid), "-D", t.TempDir()}, exitFailed, "events"},
+		{[]string{"--html", marker, "--trace-json", marker, "dump", "-t", strconv.Itoa(target.Pid), "-D", t.TempDir()}, exitUsage, "another report goes there"},
+		{[]string{"--html", file, "diff", missing, missing}, exitUsage, "only -o json"},
 		{[]string{"diff", missing}, exitUsage, "want two reports"},
 		{[]string{"diff", missing, missing}, exitFailed, "missing"},
 	} {

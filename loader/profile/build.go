@@ -105,6 +105,7 @@ func (m *measured) group(a *analysis, shares []share, calls []int) []Stage {
 	stages := make([]Stage, len(m.stages))
 	for s, info := range m.stages {
 		stage := &stages[s]
+		stage.Parts = []Part{} // an empty list to programs, not null
 		stage.Name, stage.What, stage.Peer = info.Name, info.What, info.Peer
 		stage.Wall, stage.Unexplained = time.Duration(shares[s].wall), time.Duration(shares[s].unexplained)
 		for p := range m.probes {
@@ -146,7 +147,7 @@ func (p *Part) figures(durations []int64) {
 		squares += (float64(d) - mean) * (float64(d) - mean)
 	}
 	p.Calls = uint64(n)
-	p.P50, p.P99 = time.Duration(durations[(n-1)/2]), time.Duration(durations[(n-1)*99/100])
+	p.P50, p.P99 = time.Duration(durations[(n-1)/2]), time.Duration(durations[(n*99+99)/100-1])
 	p.Max = time.Duration(durations[n-1])
 	p.StdDev = math.Sqrt(squares / float64(max(n-1, 1)))
 	last := probes.Buckets

@@ -234,6 +234,10 @@ func (c *Comparison) warnProbes(a, b []*Report) {
 		}
 		if len(labels) > 0 {
 			slices.Sort(labels)
+			const named = 5
+			if more := len(labels) - named; more > 1 {
+				labels = append(labels[:named], fmt.Sprintf("%d more", more))
+			}
 			c.Warnings = append(c.Warnings, fmt.Sprintf("only %s has probes on %s: what they explain there is in other parts or unexplained in %s",
 				only.side, strings.Join(labels, ", "), only.other))
 		}

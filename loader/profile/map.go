@@ -68,6 +68,9 @@ func (l mapLine) call() string {
 	return name
 }
 
+// directives are words that begin a line and are no stage's name.
+var directives = []string{"engine", "waits", "frozen", "ends", "whole"}
+
 // ReadMap reads a map for a command, of which args are the arguments, and binary is the file. Errors name the line.
 func ReadMap(name string, text io.Reader, binary string, args []string) (*Map, error) {
 	m := &Map{Name: name, Engine: binary[strings.LastIndexByte(binary, '/')+1:], Binary: binary}
@@ -86,11 +89,9 @@ func ReadMap(name string, text io.Reader, binary string, args []string) (*Map, e
 				err = fmt.Errorf("want a section as [dump], not %q", title)
 			}
 			sections = append(sections, section)
-		case len(fields) == 1:
-			err = fmt.Errorf("stage %s has no function: want STAGE FUNCTION…", fields[0])
-		case fields[0] == "engine" && section == "":
+		case fields[0] == "engine" && section == "" && len(fields) > 1:
 			m.Engine = strings.Join(fields[1:], " ")
-		case fields[0] == "waits" && section == "":
+		case fields[0] == "waits" && section == "" && len(fields) > 1:
 			m.waits = append(m.waits, fields[1:]...)
 		case fields[0] == "frozen" && len(fields) == 3:
 			m.frozen = append(m.frozen, mapSpan{section, fields[1], fields[2]})
@@ -98,6 +99,10 @@ func ReadMap(name string, text io.Reader, binary string, args []string) (*Map, e
 			m.ends = append(m.ends, mapSpan{section, fields[1], ""})
 		case fields[0] == "whole" && len(fields) > 2:
 			err = m.add(section, fields[1], fields[2:], true)
+		case slices.Contains(directives, fields[0]):
+			err = fmt.Errorf("%s is no stage's name; it stands as engine NAME and waits CALL… before the first section, frozen FUNCTION FUNCTION, ends FUNCTION, whole STAGE FUNCTION…", fields[0])
+		case len(fields) == 1:
+			err = fmt.Errorf("stage %s has no function: want STAGE FUNCTION…", fields[0])
 		default:
 			err = m.add(section, fields[0], fields[1:], false)
 		}

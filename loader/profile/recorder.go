@@ -110,19 +110,20 @@ func Open(ctx context.Context, opts *Options) (*Recorder, error) {
 		r.opts.Log = slog.New(slog.DiscardHandler)
 	}
 	r.nameStages()
+	var functions []mapProbe
+	var err error
+	if r.opts.Map != nil {
+		if functions, err = r.opts.Map.probes(); err != nil {
+			return nil, err
+		}
+	}
 	set, err := choose(r.opts.Probes, r.opts.Map)
 	if err != nil {
 		return nil, err
 	}
 	specs := slices.Clone(set.specs)
-	var functions []mapProbe
-	if r.opts.Map != nil {
-		if functions, err = r.opts.Map.probes(); err != nil {
-			return nil, err
-		}
-		for _, f := range functions {
-			specs = append(specs, f.spec)
-		}
+	for _, f := range functions {
+		specs = append(specs, f.spec)
 	}
 	ring := r.opts.Ring
 	if ring == 0 {
@@ -181,6 +182,11 @@ func (r *Recorder) assign(set *set, functions []mapProbe) error {
 			return err
 		}
 		r.warnings = append(r.warnings, missing...)
+		for call := range r.opts.Map.calls() {
+			if !slices.ContainsFunc(r.probes, func(p Probe) bool { return bare(p.Label) == call }) {
+				r.warnings = append(r.warnings, fmt.Sprintf("the stage map names %s, which can't be probed here: is there such a call?", call))
+			}
+		}
 	}
 	warnings, err := set.missing(placed, r.session.Warnings())
 	r.warnings = append(r.warnings, warnings...)
@@ -361,6 +367,8 @@ func (r *Recorder) Rows() []probes.Row {
 		}
 		if i := int(row.Context); i > 0 && i <= len(r.stages) {
 			row.ContextName = r.stages[i-1].Name
+		} else {
+			row.ContextName = "(no stage)"
 		}
 		kept = append(kept, row)
 	}

@@ -79,8 +79,8 @@ var waits = words(`syscall:wait4 syscall:waitid syscall:futex syscall:futex_wait
 	syscall:rt_sigtimedwait syscall:rt_sigsuspend syscall:pause syscall:restart_syscall syscall:accept syscall:accept4 syscall:sched_yield
 	kernel_wait4 schedule wait_task_inactive ptrace_stop`)
 
-// idle are the waits in which the threads of a Go program stand when there is nothing for them to do. In the profile of our own engine
-// they say nothing: while one thread works in user space, another one is always in them. In pause stands a process that is being restored
+// idle are the waits in which the threads of a Go program stand when there is nothing for them to do. In the profile of one, as of our own
+// engine, they say nothing: while one thread works in user space, another one is always in them. In pause stands a process that is being restored
 // while nobody asks anything of it.
 var idle = words(`syscall:futex syscall:epoll_pwait syscall:epoll_wait syscall:nanosleep syscall:clock_nanosleep syscall:rt_sigtimedwait
 	syscall:ppoll syscall:restart_syscall syscall:pause schedule`)
@@ -95,15 +95,21 @@ func words(s string) map[string]bool {
 
 // A set is the probes that were chosen.
 type set struct {
-	specs     []*probes.Spec
-	asked     []*probes.Spec // of them, those of an expression: they must be placed
-	more      []string       // also waits
-	ownEngine bool           // idle threads are left out: the engine's own profile
+	specs    []*probes.Spec
+	asked    []*probes.Spec // of them, those of an expression: they must be placed
+	more     []string       // also waits
+	idleLeft bool           // idle threads are left out: the engine's own profile
 }
 
-// choose makes the set of names and expressions. Without a map it is for this program's own engine.
+// Check says what is wrong with names of sets and expressions, before anything is placed.
+func Check(names []string) error {
+	_, err := choose(names, nil)
+	return err
+}
+
+// choose makes the set of names and expressions. Without a map it is for this program's own engine. Go programs have idle threads.
 func choose(names []string, m *Map) (*set, error) {
-	s := &set{ownEngine: m == nil}
+	s := &set{idleLeft: m == nil || m.moves}
 	if len(names) == 0 {
 		names = []string{"default"}
 	}
@@ -136,8 +142,12 @@ func choose(names []string, m *Map) (*set, error) {
 				}
 				continue
 			}
+			all := slices.Sorted(maps.Keys(sets))
+			if near := probes.Nearest(name, all, 1); len(near) > 0 {
+				return nil, fmt.Errorf("profile: there is no set of probes %q; did you mean %s?", name, near[0])
+			}
 			return nil, fmt.Errorf("profile: there is no set of probes %q: there are %s; or give a probe's expression, as kprobe:%s%%latency",
-				name, strings.Join(slices.Sorted(maps.Keys(sets)), ", "), name)
+				name, strings.Join(all, ", "), name)
 		}
 		for _, call := range strings.Fields(known.syscalls) {
 			if err := add("syscall:"+call+"%latency", false); err != nil {
@@ -197,7 +207,7 @@ func (s *set) waits(label string) bool {
 
 // left says that a probe of a set is not shown.
 func (s *set) left(label string) bool {
-	if !s.ownEngine || !idle[bare(label)] {
+	if !s.idleLeft || !idle[bare(label)] {
 		return false
 	}
 	for _, spec := range s.asked {

@@ -56,11 +56,18 @@ func (r *Report) writeHead(b *strings.Builder) {
 			own++
 		}
 	}
-	fmt.Fprintf(b, "%s by %s: %s", columns.Printable(r.What), columns.Printable(r.Engine), ns(r.Total))
+	title := r.What
+	if first, _, _ := strings.Cut(r.What, " "); first != r.Engine {
+		title += " by " + r.Engine
+	}
+	fmt.Fprintf(b, "%s: %s", columns.Printable(title), ns(r.Total))
 	if r.Frozen > 0 {
 		fmt.Fprintf(b, ", frozen %s", ns(r.Frozen))
 	}
-	if own > 0 {
+	switch {
+	case own > 0 && r.StageMap != "": // those of the program; what it works on has no stages of its own
+		fmt.Fprintf(b, ", stages in %d %s", own, plural(own, "process", "processes"))
+	case own > 0:
 		fmt.Fprintf(b, ", %d %s", own, plural(own, "process", "processes"))
 	}
 	fmt.Fprintf(b, ", %d %s of %d probes; Linux %s, %s\n", len(r.Calls), plural(len(r.Calls), "call", "calls"), len(r.Probes), r.Kernel, r.Arch)
