@@ -13,11 +13,12 @@ import (
 )
 
 // sensitive are functions that run with locks held, while tasks are switched, in faults and interrupts: where a mistake of the probe is one
-// of the kernel.
+// of the kernel. Not lockdep's lock_acquire and lock_release: with events that read what is not there on each of them a tick takes longer
+// than until the next one.
 var sensitive = []string{
 	"vfs_write", "vfs_read", "ksys_write", "do_sys_openat2", "fput", "path_openat", "d_lookup", "handle_mm_fault", "__handle_mm_fault", "do_page_fault",
 	"handle_page_fault", "lock_mm_and_find_vma", "_raw_spin_lock", "_raw_spin_unlock", "_raw_spin_lock_irqsave", "_raw_spin_unlock_irqrestore",
-	"mutex_lock", "mutex_unlock", "down_read", "up_read", "rwsem_down_read_slowpath", "lock_acquire", "lock_release", "__schedule", "schedule",
+	"mutex_lock", "mutex_unlock", "down_read", "up_read", "rwsem_down_read_slowpath", "__schedule", "schedule",
 	"try_to_wake_up", "wake_up_new_task", "finish_task_switch.isra.0", "update_curr", "enqueue_task_fair", "dequeue_task_fair", "pick_next_task_fair",
 	"set_next_entity", "scheduler_tick", "sched_tick", "hrtimer_interrupt", "hrtimer_start_range_ns", "tick_sched_timer", "tick_nohz_handler",
 	"ktime_get", "run_timer_softirq", "__do_softirq", "handle_softirqs", "irq_enter_rcu", "irq_exit_rcu", "rcu_core", "call_rcu", "kfree", "__kmalloc_noprof",
