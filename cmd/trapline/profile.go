@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -151,6 +152,9 @@ func (p *profiler) begin(ctx context.Context, op stage.Op, args []string, pid in
 	if err := p.follow(pid); err != nil {
 		return errors.Join(err, p.recorder.Close())
 	}
+	// What placing needed is garbage now, and the operation must not pay for it.
+	debug.FreeOSMemory()
+	debug.SetGCPercent(gcPercent)
 	p.recorder.Enable()
 	p.view = startProfileView(p.recorder, p.app.stderr, string(op))
 	return nil

@@ -35,7 +35,7 @@ func profiledEngine(c config) engine {
 
 // measureProfile runs the dump with and without a profile, and says what the difference is.
 func (b *bench) measureProfile() error {
-	k := benchCase{name: profileCase, long: "1 GiB", args: []string{"mem", "1024"}, touched: 1664 * mib}
+	k := benchCase{name: profileCase, long: "1 GiB", args: []string{"mem", "1024"}, touched: 2048 * mib}
 	b.engines = []engine{{name: "trapline", command: []string{b.trapline}}, profiledEngine(b.config)}
 	r, err := b.measure(k)
 	if err != nil {
