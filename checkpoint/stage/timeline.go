@@ -82,6 +82,14 @@ func New(op Op) *Timeline {
 	return &Timeline{op: op, began: time.Now(), froze: -1}
 }
 
+// Began is when the timeline started; zero of a nil Timeline.
+func (t *Timeline) Began() time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.began
+}
+
 // Listen calls fn at every event from now on, in the goroutine that caused it, with no lock held.
 // fn must be quick: the target may be frozen meanwhile.
 func (t *Timeline) Listen(fn func(Event)) {

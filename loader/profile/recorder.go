@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
@@ -216,6 +217,21 @@ func monotonic() int64 {
 	return ts.Nano() - clockOffset()
 }
 
+// monotonicAt is the events' clock at a time of Go's, which runs as that one does. The closest of several looks counts: between two clocks
+// the thread may have lost its processor, and stages would be beside their calls.
+func monotonicAt(t time.Time) (at int64) {
+	closest := int64(math.MaxInt64)
+	for range 50 {
+		before := monotonic()
+		since := time.Since(t)
+		after := monotonic()
+		if gap := after - before; gap < closest {
+			closest, at = gap, before+gap/2-int64(since)
+		}
+	}
+	return at
+}
+
 // clockOffset is by how much CLOCK_MONOTONIC is later in this time namespace, ns (time_namespaces(7)). Kernels without them have none.
 var clockOffset = sync.OnceValue(func() int64 {
 	text, err := os.ReadFile("/proc/self/timens_offsets")
@@ -266,11 +282,10 @@ func (r *Recorder) Enable() {
 
 // Timeline starts the timeline of the operation.
 func (r *Recorder) Timeline() *stage.Timeline {
-	before := monotonic()
 	tl := stage.New(r.opts.Op)
-	after := monotonic()
+	base := monotonicAt(tl.Began())
 	r.mu.Lock()
-	r.timeline, r.base = tl, before+(after-before)/2
+	r.timeline, r.base = tl, base
 	r.mu.Unlock()
 	tl.Listen(r.listen)
 	return tl
