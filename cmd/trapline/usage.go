@@ -5,8 +5,12 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"text/tabwriter"
+
+	"github.com/trapline/trapline/loader/profile"
 )
 
 // criuVersion is the version of CRIU whose options, images and answers this program speaks.
@@ -69,6 +73,13 @@ func (a *app) commandHelp(cmd command) {
 		fmt.Fprintf(a.stdout, "%s%s", traceHelp, probeHelp)
 	case cmdProbe:
 		fmt.Fprintf(a.stdout, "%s", probeHelp)
+	case cmdProfile:
+		fmt.Fprintln(a.stdout, "Sets of probes:")
+		sets := profile.Sets()
+		for _, name := range slices.Sorted(maps.Keys(sets)) {
+			fmt.Fprintf(a.stdout, "  %-8s %s\n", name, sets[name])
+		}
+		fmt.Fprintln(a.stdout)
 	}
 	dialect{cmds: cmd}.help(a.stdout)
 }

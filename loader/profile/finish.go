@@ -35,11 +35,7 @@ func (r *Recorder) Stop() (*Report, error) {
 
 // Close gives everything back without a report. After Stop it does nothing.
 func (r *Recorder) Close() error {
-	err := r.end()
-	if err != nil {
-		return err
-	}
-	return nil
+	return r.end()
 }
 
 // end removes the probes and waits for the last events.

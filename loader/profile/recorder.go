@@ -7,12 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"os"
 	"os/exec"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -42,7 +40,6 @@ type Options struct {
 	Map     *Map     // whose stages are functions of a program; nil with Op
 	Probes  []string // names of sets, or probe expressions; empty is the set "default"
 	Backend string   // as in loader.Options
-	Ring    int      // bytes for calls that wait to be read; 0 picks
 	Log     *slog.Logger
 }
 
@@ -126,13 +123,9 @@ func Open(ctx context.Context, opts *Options) (*Recorder, error) {
 	for _, f := range functions {
 		specs = append(specs, f.spec)
 	}
-	ring := r.opts.Ring
-	if ring == 0 {
-		ring = ringBytes
-	}
 	r.session, err = loader.Open(ctx, specs, &loader.Options{
 		Backend: r.opts.Backend, Contexts: uint32(len(r.stages)) + 1, Filter: true, Log: r.opts.Log,
-		Events: &loader.EventOptions{RingBytes: ring},
+		Events: &loader.EventOptions{RingBytes: ringBytes},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("profile: %w", err)
@@ -207,46 +200,6 @@ func (r *Recorder) describe() {
 		r.report.Engine, r.report.StageMap = r.opts.Map.Engine, r.opts.Map.Name
 	}
 }
-
-// monotonic is the clock of the events. A time namespace has another one.
-func monotonic() int64 {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		return 0 // the kernel has had this clock for ever
-	}
-	return ts.Nano() - clockOffset()
-}
-
-// monotonicAt is the events' clock at a time of Go's, which runs as that one does. The closest of several looks counts: between two clocks
-// the thread may have lost its processor, and stages would be beside their calls.
-func monotonicAt(t time.Time) (at int64) {
-	closest := int64(math.MaxInt64)
-	for range 50 {
-		before := monotonic()
-		since := time.Since(t)
-		after := monotonic()
-		if gap := after - before; gap < closest {
-			closest, at = gap, before+gap/2-int64(since)
-		}
-	}
-	return at
-}
-
-// clockOffset is by how much CLOCK_MONOTONIC is later in this time namespace, ns (time_namespaces(7)). Kernels without them have none.
-var clockOffset = sync.OnceValue(func() int64 {
-	text, err := os.ReadFile("/proc/self/timens_offsets")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(text)) {
-		var clock string
-		var seconds, ns int64
-		if _, err := fmt.Sscan(line, &clock, &seconds, &ns); err == nil && (clock == "monotonic" || clock == fmt.Sprint(unix.CLOCK_MONOTONIC)) {
-			return seconds*int64(time.Second) + ns
-		}
-	}
-	return 0
-})
 
 // Own takes the calling goroutine's thread out of the profile, for ever: what shows the profile while it is made is not part of what
 // is profiled. The goroutine stays on that thread.
