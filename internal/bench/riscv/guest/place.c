@@ -72,7 +72,7 @@ static int open_probe(const struct function *f, uint32_t kind, int group, uint32
 {
 	struct probe_attr a = {
 		.size = sizeof(a), .kind = kind, .symbol = (uintptr_t)f->name, .address = f->address,
-		.group_fd = group, .active = 4,
+		.group_fd = group, .active = kind == PROBE_LATENCY ? 4 : 0,
 	};
 	int fd = syscall(__NR_probe_open, &a, sizeof(a), 0);
 
@@ -91,6 +91,10 @@ static void coverage(void)
 		int fd = open_probe(&functions[i], PROBE_ENTRY, -1, &why);
 
 		if (fd < 0) {
+			if (errno == EINVAL) { /* not the place is refused but the call, so all would be */
+				perror(functions[i].name);
+				exit(1);
+			}
 			refused++;
 			reason[why & 31]++;
 			continue;
