@@ -5,6 +5,24 @@
 #ifndef TRAPLINE_FOLLOW_H
 #define TRAPLINE_FOLLOW_H
 
+#define STORAGE_TRIES 8
+
+/*
+ * The state of a task, made where there is none. Making it fails for a moment while the last other storage of the task goes away,
+ * or where this CPU was in the middle of such work.
+ */
+inline_always struct task *make_state(struct task_struct *task)
+{
+	struct task *t;
+
+	for (int i = 0; i < STORAGE_TRIES; i++) {
+		t = bpf_task_storage_get(&tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+		if (t)
+			return t;
+	}
+	return 0;
+}
+
 /* A task makes another one, which has not run yet. */
 SEC("tp_btf/sched_process_fork")
 int follow_fork(__u64 *ctx)
@@ -22,11 +40,11 @@ int follow_fork(__u64 *ctx)
 		flags = TASK_PENDING;
 	if (!flags)
 		return 0;
-	t = bpf_task_storage_get(&tasks, child, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	t = make_state(child);
 	if (t)
 		t->flags |= flags;
 	else
-		__sync_fetch_and_add(&control.lost_tasks, 1);
+		__sync_fetch_and_add(&control.unfollowed, 1);
 	return 0;
 }
 
@@ -76,7 +94,7 @@ int follow_exec(__u64 *ctx)
 SEC("raw_tp/trapline")
 int mark_self(void *ctx)
 {
-	struct task *t = bpf_task_storage_get(&tasks, (struct task_struct *)bpf_get_current_task_btf(), 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	struct task *t = make_state((struct task_struct *)bpf_get_current_task_btf());
 
 	if (!t)
 		return 1;
@@ -95,9 +113,9 @@ int mark_tasks(struct bpf_iter__task *ctx)
 		return 0;
 	if (task->tgid != control.mark_tgid)
 		return 0;
-	t = bpf_task_storage_get(&tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	t = make_state(task);
 	if (!t) {
-		__sync_fetch_and_add(&control.lost_tasks, 1);
+		control.unmarked++;
 		return 0;
 	}
 	if ((t->flags & control.mark_flags) != control.mark_flags) {

@@ -31,14 +31,15 @@ const (
 )
 
 type TraceControlPage struct {
-	_         structs.HostLayout
-	Context   uint32
-	Enabled   uint32
-	MarkTgid  uint32
-	MarkFlags uint32
-	Marked    uint32
-	LostTasks uint32
-	Pad       [10]uint32
+	_          structs.HostLayout
+	Context    uint32
+	Enabled    uint32
+	MarkTgid   uint32
+	MarkFlags  uint32
+	Marked     uint32
+	Unmarked   uint32
+	Unfollowed uint32
+	Pad        [9]uint32
 }
 
 type TraceEvent struct {

@@ -39,8 +39,9 @@ struct control_page {
 	__u32 mark_tgid; /* the task iterator marks this process */
 	__u32 mark_flags; /* with these flags, */
 	__u32 marked; /* and counts those that had not all of them */
-	__u32 lost_tasks; /* tasks that could not be marked: there was no memory */
-	__u32 pad[10];
+	__u32 unmarked; /* and those that it could not mark: there was no memory */
+	__u32 unfollowed; /* tasks that traced ones started, and that could not be marked */
+	__u32 pad[9];
 };
 
 /* What one CPU measured of one probe in one context. The count is the histogram's sum. */

@@ -24,6 +24,7 @@ type backend interface {
 	SetContext(uint32)
 	Rows([]probes.Row) []probes.Row
 	SharedMissed() (missed uint64, among int)
+	Unfollowed() uint64
 	Events(context.Context, func(*probes.Event)) error
 	Follow(pid int) error
 	Launch(*exec.Cmd) error
@@ -102,6 +103,9 @@ func (b *perfBackend) SetContext(uint32) {}
 
 // SharedMissed is 0: the counters share nothing.
 func (b *perfBackend) SharedMissed() (missed uint64, among int) { return 0, 0 }
+
+// Unfollowed is 0: a fork fails if the kernel can't copy its counters.
+func (b *perfBackend) Unfollowed() uint64 { return 0 }
 
 func (b *perfBackend) Events(context.Context, func(*probes.Event)) error {
 	return perf.NeedsEBPF("single events", b.why)

@@ -100,6 +100,10 @@ func (s *Session) Rows(dst []probes.Row) []probes.Row { return s.backend.Rows(ds
 // which of them lost it is not known. Rows do not contain it.
 func (s *Session) SharedMissed() (missed uint64, among int) { return s.backend.SharedMissed() }
 
+// Unfollowed is how many tasks were started by traced ones and are not traced, because the kernel had no memory to mark them:
+// their hits do not count.
+func (s *Session) Unfollowed() uint64 { return s.backend.Unfollowed() }
+
 // Events calls f for every event until ctx ends; then what is still waiting is delivered too. The event is valid only during
 // the call. Only one call may run at a time. Events that were dropped stand in the rows.
 func (s *Session) Events(ctx context.Context, f func(*probes.Event)) error {

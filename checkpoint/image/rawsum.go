@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -51,9 +52,8 @@ func (r *rawFile) follow() {
 			return
 		}
 		off := int64(len(r.blocks)) * BlockSize
-		if fi.Size() >= off+BlockSize {
-			if err := r.sumBlock(off); err != nil {
-				r.err = err
+		if whole := (fi.Size() - off) / BlockSize; whole > 0 {
+			if r.blocks, r.err = appendSums(r.blocks, r.f, off, min(whole, windowBlocks)*BlockSize); r.err != nil {
 				return
 			}
 			pause = followPauseMin
@@ -73,15 +73,6 @@ func (r *rawFile) follow() {
 		}
 		pause = min(2*pause, followPauseMax)
 	}
-}
-
-func (r *rawFile) sumBlock(off int64) error {
-	sum, err := sumRange(r.f, off, BlockSize)
-	if err != nil {
-		return err
-	}
-	r.blocks = append(r.blocks, sum)
-	return nil
 }
 
 // finish sums what the follower, if any, has not, and closes our descriptor.
@@ -128,17 +119,17 @@ func sumBlocks(ctx context.Context, f *os.File, size, first int64) ([]uint32, er
 	}
 	blocks := make([]uint32, n)
 	workers := int64(min(maxWorkers, runtime.GOMAXPROCS(0)))
-	if n < 4 {
+	if n <= windowBlocks {
 		workers = 1
 	}
 	errs := make([]error, workers)
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
-			for i := w; i < n && errs[w] == nil; i += workers {
+			for i := w * windowBlocks; i < n && errs[w] == nil; i += workers * windowBlocks {
 				if errs[w] = ctx.Err(); errs[w] == nil {
 					off := (first + i) * BlockSize
-					blocks[i], errs[w] = sumRange(f, off, min(BlockSize, size-off))
+					_, errs[w] = appendSums(blocks[i:i], f, off, min(windowBlocks*BlockSize, size-off))
 				}
 			}
 		})
@@ -147,21 +138,42 @@ func sumBlocks(ctx context.Context, f *os.File, size, first int64) ([]uint32, er
 	return blocks, errors.Join(errs...)
 }
 
-// sumRange is the checksum of a part of a file. It looks at the file through a mapping: to copy it first takes longer than to sum it.
-func sumRange(f *os.File, off, size int64) (sum uint32, err error) {
+// windowBlocks is how many blocks of a file are looked at at once: making a mapping and giving it back costs more than a block is
+// worth, and what is mapped must not be much more than what the follower waits for.
+const windowBlocks = 4
+
+// appendSums appends the checksum of each block of a part of a file, which begins with a block. It looks at the file through a
+// mapping: to copy it first takes longer than to sum it.
+func appendSums(sums []uint32, f *os.File, off, size int64) (all []uint32, err error) {
 	m, err := unix.Mmap(int(f.Fd()), off, int(size), unix.PROT_READ, unix.MAP_SHARED|unix.MAP_POPULATE)
 	if err != nil {
-		return sumRead(f, off, size) // not every file system can
+		return readSums(sums, f, off, size) // not every file system can
 	}
 	defer func() { _ = unix.Munmap(m) }()
 	// What can't be read, or is cut off meanwhile, is a SIGBUS: reading it says what is the matter.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if recover() != nil {
-			sum, err = sumRead(f, off, size)
+			all, err = readSums(sums, f, off, size)
 		}
 	}()
-	return crc32.Checksum(m, castagnoli()), nil
+	all = sums
+	for block := range slices.Chunk(m, BlockSize) {
+		all = append(all, crc32.Checksum(block, castagnoli()))
+	}
+	return all, nil
+}
+
+// readSums does the same by reading.
+func readSums(sums []uint32, f io.ReaderAt, off, size int64) ([]uint32, error) {
+	for ; size > 0; off, size = off+BlockSize, size-BlockSize {
+		sum, err := sumRead(f, off, min(BlockSize, size))
+		if err != nil {
+			return nil, err
+		}
+		sums = append(sums, sum)
+	}
+	return sums, nil
 }
 
 func sumRead(f io.ReaderAt, off, size int64) (sum uint32, err error) {

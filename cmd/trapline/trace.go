@@ -251,6 +251,9 @@ func (t *tracer) table() *probes.Table {
 	if missed, among := t.session.SharedMissed(); missed > 0 {
 		table.Notes = append(table.Notes, fmt.Sprintf("missed: %d hits of %d probes that share one attachment; of which probe is not known", missed, among))
 	}
+	if n := t.session.Unfollowed(); n > 0 {
+		table.Notes = append(table.Notes, fmt.Sprintf("not traced: %d tasks that were started, which the kernel had no memory to mark", n))
+	}
 	return table
 }
 

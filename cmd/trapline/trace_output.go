@@ -252,6 +252,7 @@ type summaryJSON struct {
 	Active       uint64 `json:"active"`
 	Ended        uint64 `json:"ended"`
 	Unread       uint64 `json:"unread"`
+	Unfollowed   uint64 `json:"unfollowed"` // tasks that were started and not traced: the kernel had no memory to mark them
 }
 
 func (t *tracer) summary(table *probes.Table, silent int) summaryJSON {
@@ -265,6 +266,7 @@ func (t *tracer) summary(table *probes.Table, silent int) summaryJSON {
 		Type: "end", Time: table.Time.Format(time.RFC3339Nano), Elapsed: table.Elapsed.Nanoseconds(),
 		Probes: len(t.session.Probes()), Failed: len(failed), Silent: silent, Events: t.events.written(),
 		Missed: lost.Missed, SharedMissed: shared, Dropped: lost.Dropped, Unpaired: lost.Unpaired, Active: lost.Active, Ended: lost.Ended, Unread: lost.Unread,
+		Unfollowed: t.session.Unfollowed(),
 	}
 }
 

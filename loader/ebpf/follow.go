@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -44,8 +45,13 @@ func (s *Session) Follow(pid int) error {
 		mark = s.markByDescriptor
 	}
 	// What a thread starts is found by the hook at its fork, if the thread is marked; else by the next round.
-	for {
+	for tries := 0; ; {
 		n, err := mark(pid)
+		if errors.Is(err, errUnmarked) && tries < markTries {
+			tries++ // the kernel fills its reserve, or gives back another session's storage
+			time.Sleep(time.Millisecond)
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("process %d: %w", pid, err)
 		}
@@ -55,12 +61,17 @@ func (s *Session) Follow(pid int) error {
 	}
 }
 
+// markTries is how often the kernel is asked again that had no memory for the state of a task.
+const markTries = 200
+
+var errUnmarked = errors.New("the kernel has no memory to mark its tasks")
+
 // mark traces the tasks of a process, and gives how many were not traced before.
 func (s *Session) mark(pid int) (int, error) {
 	page := s.control.page
 	page.MarkTgid, page.MarkFlags = uint32(pid), taskTraced
 	atomic.StoreUint32(&page.Marked, 0)
-	lost := atomic.LoadUint32(&page.LostTasks)
+	atomic.StoreUint32(&page.Unmarked, 0)
 	prog, err := s.keep("mark_tasks")
 	if err != nil {
 		return 0, err
@@ -78,10 +89,15 @@ func (s *Session) mark(pid int) (int, error) {
 	if _, err := io.Copy(io.Discard, r); err != nil {
 		return 0, fmt.Errorf("go through the tasks: %w", err)
 	}
-	if n := atomic.LoadUint32(&page.LostTasks) - lost; n > 0 {
-		return 0, fmt.Errorf("no memory to mark %d tasks", n)
+	if n := atomic.LoadUint32(&page.Unmarked); n > 0 {
+		return 0, fmt.Errorf("%w: %d of them", errUnmarked, n)
 	}
 	return int(atomic.LoadUint32(&page.Marked)), nil
+}
+
+// Unfollowed is how many tasks were started by traced ones and are not traced: the kernel had no memory for their state.
+func (s *Session) Unfollowed() uint64 {
+	return uint64(atomic.LoadUint32(&s.control.page.Unfollowed))
 }
 
 // initialPIDNamespace says whether process ids mean the same to us and to the programs.
@@ -128,6 +144,8 @@ func (s *Session) markByDescriptor(pid int) (int, error) {
 		unix.Close(fd)
 		switch {
 		case errors.Is(err, ebpf.ErrKeyExist):
+		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOMEM):
+			return marked, fmt.Errorf("%w: thread %d: %w", errUnmarked, tid, err)
 		case err != nil:
 			return marked, fmt.Errorf("thread %d: %w", tid, err)
 		default:

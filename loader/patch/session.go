@@ -277,6 +277,9 @@ func (s *Session) Warn(err error) {
 // SharedMissed is 0: each probe knows its own losses.
 func (s *Session) SharedMissed() (missed uint64, among int) { return 0, 0 }
 
+// Unfollowed is 0: the patch keeps the mark in the task itself.
+func (s *Session) Unfollowed() uint64 { return 0 }
+
 // Detach removes the probes, all by one change of the kernel's text; what they measured can still be read. Its error has also
 // what could not be enabled.
 func (s *Session) Detach() error {
