@@ -81,9 +81,9 @@ func unwrap(program string) ([]string, error) {
 	return []string{program}, nil
 }
 
-// dump checkpoints and ends the tree below pid into dir.
-func (b *bench) dump(e engine, pid int, dir string) (timing, time.Duration, error) {
-	t, err := b.timed(e, dir, "dump.log", "dump", "-t", fmt.Sprint(pid), "-D", dir, "-o", "dump.log")
+// dump checkpoints the tree below pid into dir, and ends it if no option says otherwise.
+func (b *bench) dump(e engine, pid int, dir string, options ...string) (timing, time.Duration, error) {
+	t, err := b.timed(e, dir, "dump.log", append([]string{"dump", "-t", fmt.Sprint(pid), "-D", dir, "-o", "dump.log"}, options...)...)
 	if err != nil {
 		return t, 0, err
 	}

@@ -56,6 +56,7 @@ type config struct {
 	inside   bool
 
 	probesCase string // which case of probes this process measures
+	touch      int    // bytes of memory that this process touches
 }
 
 func main() {
@@ -72,10 +73,13 @@ func main() {
 	flag.StringVar(&c.work, "work", "", "set by the benchmark itself")
 	flag.BoolVar(&c.inside, insideFlag, false, "set by the benchmark itself")
 	flag.StringVar(&c.probesCase, probesFlag, "", "set by the benchmark itself")
+	flag.IntVar(&c.touch, touchFlag, 0, "set by the benchmark itself")
 	flag.Parse()
 
 	run := outside
 	switch {
+	case c.touch > 0:
+		run = func(c config) error { return touch(c.touch) }
 	case c.inside:
 		run = inside
 	case c.probesCase != "":
@@ -105,7 +109,7 @@ func outside(c config) error {
 	if c.target, err = buildTarget(); err != nil {
 		return err
 	}
-	if c.criu == "" {
+	if c.criu == "" && c.cases != profileCase {
 		if c.criu, err = findCRIU(); err != nil {
 			return err
 		}
