@@ -93,7 +93,7 @@ func (d dialect) letters(group string, args []string, s *settings) ([]string, er
 		shown := "-" + group[i:i+1]
 		o := d.find(group[i:i+1], true)
 		if o == nil {
-			return nil, usagef("unknown option %s", shown)
+			return nil, d.unknown(shown)
 		}
 		glued := group[i+1:]
 		switch {
@@ -125,7 +125,7 @@ func (d dialect) named(name string) (o *option, negated bool, err error) {
 		}
 	}
 	if !d.asCRIU || name == "" {
-		return nil, false, usagef("unknown option --%s", name)
+		return nil, false, d.unknown("--" + name)
 	}
 	var found []string
 	table := d.table()
@@ -148,6 +148,26 @@ func (d dialect) named(name string) (o *option, negated bool, err error) {
 		return o, negated, nil
 	}
 	return nil, false, usagef("--%s is ambiguous: %s", name, strings.Join(found, ", "))
+}
+
+// unknown is the error for an option, with its dashes, that the dialect does not have: it says which commands do.
+func (d dialect) unknown(shown string) error {
+	name, long := strings.CutPrefix(shown, "--")
+	var others []string
+	for _, c := range commandNames {
+		other := dialect{cmds: c.cmd}
+		if d.asCRIU || other.find(strings.TrimPrefix(name, "-"), !long) == nil {
+			continue
+		}
+		if c.cmd == cmdProfile && d.cmds&cmdDumpRes != 0 {
+			c.name += " (in front of " + d.cmds.String() + ")"
+		}
+		others = append(others, c.name)
+	}
+	if len(others) == 0 {
+		return usagef("unknown option %s", shown)
+	}
+	return usagef("unknown option %s: it belongs to %s", shown, strings.Join(others, ", "))
 }
 
 // apply stores an option that was typed as shown. given says whether there is a value, on that it is not a --no-.
