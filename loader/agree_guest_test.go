@@ -15,7 +15,7 @@ import (
 	"github.com/trapline/trapline/internal/testprog"
 	"github.com/trapline/trapline/internal/vm"
 	"github.com/trapline/trapline/loader/ebpf"
-	"github.com/trapline/trapline/probes"
+	"github.com/trapline/trapline/loader/internal/spectest"
 )
 
 // These tests compare what Trapline measures with what others measure of the same calls, and with what the load is known to do.
@@ -67,15 +67,7 @@ func openOf(t *testing.T, h *testprog.Hits, only ebpf.Mechanism, texts ...string
 
 func openWith(t *testing.T, opts *ebpf.Options, texts ...string) *ebpf.Session {
 	t.Helper()
-	var specs []*probes.Spec
-	for _, text := range texts {
-		spec, err := probes.Parse(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		specs = append(specs, spec)
-	}
-	s, err := ebpf.Open(t.Context(), specs, opts)
+	s, err := ebpf.Open(t.Context(), spectest.Parse(t, texts...), opts)
 	if err != nil {
 		t.Fatal(err)
 	}

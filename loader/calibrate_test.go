@@ -5,19 +5,11 @@ package loader
 import (
 	"testing"
 
-	"github.com/trapline/trapline/probes"
+	"github.com/trapline/trapline/loader/internal/spectest"
 )
 
 func TestCost(t *testing.T) {
-	var specs []*probes.Spec
-	for _, text := range []string{"syscall:read%latency", "uprobe:libc:malloc%latency", "vfs_read%latency", "kprobe:vfs_write%latency"} {
-		s, err := probes.Parse(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		specs = append(specs, s)
-	}
-	s, err := Open(t.Context(), specs, nil)
+	s, err := Open(t.Context(), spectest.Parse(t, "syscall:read%latency", "uprobe:libc:malloc%latency", "vfs_read%latency", "kprobe:vfs_write%latency"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,21 +7,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trapline/trapline/loader/internal/spectest"
 	"github.com/trapline/trapline/probes"
 )
 
 // On a kernel with the patch and without eBPF, the patch is what serves, with all that a session has; what its probes cost is
 // measured, and taken off.
 func TestPatchBackend(t *testing.T) {
-	var specs []*probes.Spec
-	for _, text := range []string{"__task_pid_nr_ns", "syscall:getppid", "vfs_read%entry"} {
-		spec, err := probes.Parse(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		specs = append(specs, spec)
-	}
-	s, err := Open(t.Context(), specs, &Options{Filter: true, CPUTime: true})
+	s, err := Open(t.Context(), spectest.Parse(t, "__task_pid_nr_ns", "syscall:getppid", "vfs_read%entry"), &Options{Filter: true, CPUTime: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,8 +16,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trapline/trapline/loader/internal/spectest"
 	"github.com/trapline/trapline/loader/perf"
-	"github.com/trapline/trapline/probes"
 )
 
 // withoutBPF is set where TestWithoutBPF has started this program anew, with fewer rights.
@@ -103,21 +103,8 @@ func runWithout(cmd *exec.Cmd, drop []uintptr) (out string, err error) {
 	return out, err
 }
 
-func parseAll(t *testing.T, texts ...string) []*probes.Spec {
-	t.Helper()
-	var specs []*probes.Spec
-	for _, text := range texts {
-		s, err := probes.Parse(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		specs = append(specs, s)
-	}
-	return specs
-}
-
 func countWithoutBPF(t *testing.T) {
-	s, err := Open(t.Context(), parseAll(t, "syscall:write", "tracepoint:syscalls:sys_enter_write", "syscall:read%latency"), &Options{Filter: true})
+	s, err := Open(t.Context(), spectest.Parse(t, "syscall:write", "tracepoint:syscalls:sys_enter_write", "syscall:read%latency"), &Options{Filter: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,13 +136,13 @@ func countWithoutBPF(t *testing.T) {
 			t.Errorf("%s: %d hits by %s, expected 1000 by perf:tracepoint", r.Probe, r.Stats.Count, r.Mechanism)
 		}
 	}
-	if _, err := Open(t.Context(), parseAll(t, "syscall:write"), &Options{Events: &EventOptions{}}); err == nil || !strings.Contains(err.Error(), "single events need eBPF") {
+	if _, err := Open(t.Context(), spectest.Parse(t, "syscall:write"), &Options{Events: &EventOptions{}}); err == nil || !strings.Contains(err.Error(), "single events need eBPF") {
 		t.Errorf("events: error %v", err)
 	}
-	if _, err := Open(t.Context(), parseAll(t, "syscall:write"), &Options{Backend: "ebpf"}); !errors.Is(err, unix.EPERM) {
+	if _, err := Open(t.Context(), spectest.Parse(t, "syscall:write"), &Options{Backend: "ebpf"}); !errors.Is(err, unix.EPERM) {
 		t.Errorf("backend ebpf: error %v", err)
 	}
-	places, err := Explain(t.Context(), parseAll(t, "syscall:write")[0])
+	places, err := Explain(t.Context(), spectest.Parse(t, "syscall:write")[0])
 	if err != nil || len(places) != 1 || len(places[0].Ways) != 2 || places[0].Ways[0].Err != nil || places[0].Ways[1].Err == nil {
 		t.Errorf("explain: %+v, error %v; expected an entry that can be had, and a latency that can't", places, err)
 	}
@@ -165,7 +152,7 @@ func nothingWithoutPerf(t *testing.T) {
 	if perf.Usable() == nil {
 		t.Fatal("perf events can be used, though kernel.perf_event_paranoid should forbid it; is it below 2?")
 	}
-	_, err := Open(t.Context(), parseAll(t, "syscall:write"), nil)
+	_, err := Open(t.Context(), spectest.Parse(t, "syscall:write"), nil)
 	if !errors.Is(err, unix.EPERM) {
 		t.Fatalf("error %v, expected EPERM", err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trapline/trapline/loader/internal/spectest"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -100,7 +101,7 @@ func TestInstructions(t *testing.T) {
 	var placed, refused int
 	for offset := 1; offset < 24; offset++ {
 		text := fmt.Sprintf("vfs_write+%#x", offset)
-		s, err := Open(t.Context(), parse(t, text), &Options{Filter: true})
+		s, err := Open(t.Context(), spectest.Parse(t, text), &Options{Filter: true})
 		if errors.Is(err, unix.EILSEQ) {
 			refused++
 			if !strings.Contains(err.Error(), "not at the start of an instruction") {
@@ -142,7 +143,7 @@ func TestAmbiguous(t *testing.T) {
 		if len(same) != 2 || !same[0].Function() || !same[1].Function() || same[0].Module != "" || same[1].Module != "" || !available.Has(same[0]) {
 			continue
 		}
-		s, err := Open(t.Context(), parse(t, symbol.Name), &Options{Filter: true})
+		s, err := Open(t.Context(), spectest.Parse(t, symbol.Name), &Options{Filter: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -213,7 +214,7 @@ func TestFunctionRefused(t *testing.T) {
 		"syscall:openat x=$no_such":                       "has no parameter no_such; it has $dfd",
 		"vfs_write%latency x=%nosuch":                     "has no register nosuch",
 	} {
-		s, err := Open(t.Context(), parse(t, text), nil)
+		s, err := Open(t.Context(), spectest.Parse(t, text), nil)
 		if err == nil {
 			s.Close()
 			t.Errorf("%s: was placed", text)
@@ -252,7 +253,7 @@ func TestHiddenAddresses(t *testing.T) {
 	if n := trace(t, glob, bytesOneByOne("10")...)["vfs_w*"]; len(glob.Probes()) < 2 {
 		t.Errorf("vfs_w*: %d probes, %+v", len(glob.Probes()), n.Stats.Count)
 	}
-	if _, err := Open(t.Context(), parse(t, "vfs_write x=@jiffies"), nil); err == nil || !strings.Contains(err.Error(), "kptr_restrict") {
+	if _, err := Open(t.Context(), spectest.Parse(t, "vfs_write x=@jiffies"), nil); err == nil || !strings.Contains(err.Error(), "kptr_restrict") {
 		t.Errorf("a value at a hidden address: %v; want kptr_restrict in it", err)
 	}
 }

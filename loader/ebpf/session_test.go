@@ -11,27 +11,15 @@ import (
 	"testing"
 
 	"github.com/trapline/trapline/loader/internal/place"
+	"github.com/trapline/trapline/loader/internal/spectest"
 	"github.com/trapline/trapline/probes"
 )
-
-func parse(t *testing.T, texts ...string) []*probes.Spec {
-	t.Helper()
-	var specs []*probes.Spec
-	for _, text := range texts {
-		s, err := probes.Parse(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		specs = append(specs, s)
-	}
-	return specs
-}
 
 // open opens a session of one command's tasks, closed with the test.
 func open(t *testing.T, opts Options, texts ...string) *Session {
 	t.Helper()
 	opts.Filter = true
-	s, err := Open(t.Context(), parse(t, texts...), &opts)
+	s, err := Open(t.Context(), spectest.Parse(t, texts...), &opts)
 	if err != nil {
 		t.Fatal(err)
 	}

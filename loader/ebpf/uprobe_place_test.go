@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/trapline/trapline/loader/internal/spectest"
 )
 
 // delicate is a program that does what return probes could harm: it uses the stack that it was started with, returns twice
@@ -101,7 +103,7 @@ func TestEveryInstruction(t *testing.T) {
 	var texts []string
 	for offset := 1; offset < 64; offset++ {
 		text := fmt.Sprintf("%s+%d", place, offset)
-		s, err := Open(t.Context(), parse(t, text), &Options{Filter: true})
+		s, err := Open(t.Context(), spectest.Parse(t, text), &Options{Filter: true})
 		if err != nil {
 			if !strings.Contains(err.Error(), "inside an instruction") && !strings.Contains(err.Error(), "behind the end") {
 				t.Errorf("%s: %v", text, err)

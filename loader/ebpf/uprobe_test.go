@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/trapline/trapline/internal/testprog"
+	"github.com/trapline/trapline/loader/internal/spectest"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -115,7 +116,7 @@ func TestUprobeRefused(t *testing.T) {
 		"uprobe:/etc/passwd:main":                  "no ELF program",
 		"uprobe:" + path + ":0x10":                 "in no part of the file that holds code",
 	} {
-		s, err := Open(t.Context(), parse(t, text), nil)
+		s, err := Open(t.Context(), spectest.Parse(t, text), nil)
 		if err == nil {
 			s.Close()
 			t.Errorf("%s: was placed", text)

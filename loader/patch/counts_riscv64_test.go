@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/trapline/trapline/kernel-patch/abi"
+	"github.com/trapline/trapline/loader/internal/spectest"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -61,7 +62,7 @@ func TestSimulated(t *testing.T) {
 	work := []string{"opens", "/dev/zero", "50"}
 	var hit []probes.Symbol
 	for _, glob := range []string{"*file*", "*open*", "*path*", "*name*", "do_*", "*alloc*", "*_read*"} {
-		s, err := Open(t.Context(), parse(t, glob+"%entry"), &Options{Filter: true})
+		s, err := Open(t.Context(), spectest.Parse(t, glob+"%entry"), &Options{Filter: true})
 		if err != nil {
 			t.Fatal(err)
 		}

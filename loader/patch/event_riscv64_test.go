@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/trapline/trapline/loader/internal/spectest"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -85,7 +86,7 @@ func TestNoStack(t *testing.T) {
 	if stacks(t) {
 		return
 	}
-	_, err := Open(t.Context(), parse(t, "vfs_write"), &Options{Events: &EventOptions{Stack: true}})
+	_, err := Open(t.Context(), spectest.Parse(t, "vfs_write"), &Options{Events: &EventOptions{Stack: true}})
 	if !errors.Is(err, ErrNotSupported) || !strings.Contains(err.Error(), "CONFIG_FRAME_POINTER") {
 		t.Errorf("%v", err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/trapline/trapline/loader/internal/spectest"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -101,7 +102,7 @@ func TestLaunch(t *testing.T) {
 	if err := s.Launch(exec.Command("/no/such/program")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a command that does not exist: %v", err)
 	}
-	unfiltered, err := Open(t.Context(), parse(t, "vfs_write"), nil)
+	unfiltered, err := Open(t.Context(), spectest.Parse(t, "vfs_write"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +114,7 @@ func TestLaunch(t *testing.T) {
 
 // Without a filter every task counts.
 func TestUnfiltered(t *testing.T) {
-	s, err := Open(t.Context(), parse(t, ours), nil)
+	s, err := Open(t.Context(), spectest.Parse(t, ours), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +180,7 @@ func TestNoLeaks(t *testing.T) {
 	}
 	for range 3 {
 		for _, c := range sessions {
-			s, err := Open(t.Context(), parse(t, c.texts...), &c.opts)
+			s, err := Open(t.Context(), spectest.Parse(t, c.texts...), &c.opts)
 			if (err != nil) != c.fails {
 				t.Errorf("%q: %v", c.texts, err)
 			}
@@ -212,7 +213,7 @@ func TestManyDescriptors(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	s, err := Open(t.Context(), parse(t, "vfs_*"), nil)
+	s, err := Open(t.Context(), spectest.Parse(t, "vfs_*"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,13 +8,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trapline/trapline/loader/internal/spectest"
 	"github.com/trapline/trapline/probes"
 )
 
 // A glob places what can be, and counts everywhere at once.
 func TestGlob(t *testing.T) {
 	began := time.Now()
-	s, err := Open(t.Context(), parse(t, "*_read*"), &Options{Filter: true})
+	s, err := Open(t.Context(), spectest.Parse(t, "*_read*"), &Options{Filter: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +60,7 @@ func TestAmbiguous(t *testing.T) {
 		if len(addresses) < 2 {
 			continue
 		}
-		s, err := Open(t.Context(), parse(t, f.Name), nil)
+		s, err := Open(t.Context(), spectest.Parse(t, f.Name), nil)
 		if err != nil {
 			t.Errorf("%s: %v", f.Name, err)
 			continue

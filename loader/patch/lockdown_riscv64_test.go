@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/trapline/trapline/kernel-patch/abi"
+	"github.com/trapline/trapline/loader/internal/spectest"
 )
 
 // In a kernel that is locked down, not even root may probe, and errors say why.
@@ -20,7 +21,7 @@ func TestLockdown(t *testing.T) {
 	if _, errno := c.open(); errno != unix.EPERM || abi.Reason(c.attr.Reason) != abi.ReasonLockdown {
 		t.Errorf("probe_open: %v, reason %d; want EPERM, reason %d", errno, c.attr.Reason, abi.ReasonLockdown)
 	}
-	_, err := Open(t.Context(), parse(t, "vfs_write"), nil)
+	_, err := Open(t.Context(), spectest.Parse(t, "vfs_write"), nil)
 	if !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "locked down") {
 		t.Errorf("Open: %v; want EPERM, and that the kernel is locked down", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/trapline/trapline/loader/internal/place"
+	"github.com/trapline/trapline/loader/internal/spectest"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -68,7 +69,7 @@ func TestRefused(t *testing.T) {
 		{"syscall:no_such_call", probes.ErrNoSymbol, "no_such_call", ""},
 		{"vfs_write x=%status", ErrNotSupported, "status", ""},
 	} {
-		_, err := Open(t.Context(), parse(t, c.text), nil)
+		_, err := Open(t.Context(), spectest.Parse(t, c.text), nil)
 		e, ok := errors.AsType[*place.Error](err)
 		if !ok || c.is != nil && !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v; want %v, and that it says %q", c.text, err, c.is, c.says)
@@ -94,7 +95,7 @@ func TestRefused(t *testing.T) {
 // One bad place does not keep the others from being placed, unless that is asked for.
 func TestWarnings(t *testing.T) {
 	texts := []string{"vfs_write", "handle_exception", "no_such_function_at_all", "vfs_read"}
-	s, err := Open(t.Context(), parse(t, texts...), nil)
+	s, err := Open(t.Context(), spectest.Parse(t, texts...), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +105,7 @@ func TestWarnings(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := Open(t.Context(), parse(t, texts...), &Options{Strict: true}); !errors.Is(err, probes.ErrNoSymbol) {
+	if _, err := Open(t.Context(), spectest.Parse(t, texts...), &Options{Strict: true}); !errors.Is(err, probes.ErrNoSymbol) {
 		t.Errorf("strict: %v", err)
 	}
 }
@@ -117,13 +118,13 @@ func TestPlaces(t *testing.T) {
 	}
 	write := symbols.Lookup("vfs_write")[0].Address
 	for _, text := range []string{"vfs_write", "kprobe:vfs_write", fmt.Sprintf("%#x", write), "vmlinux:vfs_write"} {
-		placed, failed, err := Try(t.Context(), parse(t, text)[0])
+		placed, failed, err := Try(t.Context(), spectest.Parse(t, text)[0])
 		if err != nil || len(placed) != 1 || len(failed) != 0 || placed[0].info.Address != write || placed[0].Detail() == "" {
 			t.Errorf("%s: %d placed, %d not: %v", text, len(placed), len(failed), err)
 		}
 	}
 	for _, call := range []string{"read", "openat", "newfstatat", "getppid", "uname", "clone", "execve", "exit_group", "mmap", "rt_sigaction"} {
-		placed, failed, err := Try(t.Context(), parse(t, "syscall:"+call)[0])
+		placed, failed, err := Try(t.Context(), spectest.Parse(t, "syscall:"+call)[0])
 		if err != nil || len(placed) != 1 {
 			t.Errorf("syscall:%s: %d placed: %v", call, len(placed), err)
 			for _, p := range failed {
@@ -131,7 +132,7 @@ func TestPlaces(t *testing.T) {
 			}
 		}
 	}
-	placed, _, err := Try(t.Context(), parse(t, "syscall:*")[0])
+	placed, _, err := Try(t.Context(), spectest.Parse(t, "syscall:*")[0])
 	if err != nil || len(placed) < 150 {
 		t.Errorf("syscall:*: %d placed: %v", len(placed), err)
 	}

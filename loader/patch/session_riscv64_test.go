@@ -13,27 +13,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/trapline/trapline/loader/internal/spectest"
 	"github.com/trapline/trapline/probes"
 )
-
-func parse(t *testing.T, texts ...string) []*probes.Spec {
-	t.Helper()
-	var specs []*probes.Spec
-	for _, text := range texts {
-		s, err := probes.Parse(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		specs = append(specs, s)
-	}
-	return specs
-}
 
 // open opens a session of one command's tasks, closed with the test. Nothing may have gone wrong.
 func open(t *testing.T, opts Options, texts ...string) *Session {
 	t.Helper()
 	opts.Filter = true
-	s, err := Open(t.Context(), parse(t, texts...), &opts)
+	s, err := Open(t.Context(), spectest.Parse(t, texts...), &opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,7 +268,7 @@ func TestActiveAndEnded(t *testing.T) {
 func TestOpenCanceled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Open(ctx, parse(t, "vfs_*"), nil); !errors.Is(err, context.Canceled) {
+	if _, err := Open(ctx, spectest.Parse(t, "vfs_*"), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/trapline/trapline/internal/testprog"
 	"github.com/trapline/trapline/loader/ebpf"
 	"github.com/trapline/trapline/loader/internal/perfevent"
+	"github.com/trapline/trapline/loader/internal/spectest"
 	"github.com/trapline/trapline/probes"
 )
 
@@ -43,22 +44,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func parse(t *testing.T, texts ...string) []*probes.Spec {
-	t.Helper()
-	var specs []*probes.Spec
-	for _, text := range texts {
-		s, err := probes.Parse(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		specs = append(specs, s)
-	}
-	return specs
-}
-
 func open(t *testing.T, opts Options, texts ...string) *Session {
 	t.Helper()
-	s, err := Open(t.Context(), parse(t, texts...), &opts)
+	s, err := Open(t.Context(), spectest.Parse(t, texts...), &opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +90,7 @@ func TestLaunchAgreesWithEBPF(t *testing.T) {
 	if ours["syscall:write"] < 1000 || ours["syscall:read"] < 1000 {
 		t.Errorf("%d writes and %d reads, expected 1000 or a few more", ours["syscall:write"], ours["syscall:read"])
 	}
-	other, err := ebpf.Open(t.Context(), parse(t, "syscall:*%entry"), &ebpf.Options{Filter: true})
+	other, err := ebpf.Open(t.Context(), spectest.Parse(t, "syscall:*%entry"), &ebpf.Options{Filter: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,19 +296,19 @@ func TestRefused(t *testing.T) {
 		"uprobe:/proc/self/exe:no_fn": "not found",
 		"rawtp:no_such_tracepoint":    "not found",
 	} {
-		_, err := Open(t.Context(), parse(t, text), &Options{Why: why})
+		_, err := Open(t.Context(), spectest.Parse(t, text), &Options{Why: why})
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(want, "eBPF") && !errors.Is(err, unix.EPERM) {
 			t.Errorf("%s: error %v, expected one with %q", text, err, want)
 		}
 	}
-	if _, err := Open(t.Context(), parse(t, "syscall:write%latency"), nil); !errors.Is(err, ErrNotSupported) {
+	if _, err := Open(t.Context(), spectest.Parse(t, "syscall:write%latency"), nil); !errors.Is(err, ErrNotSupported) {
 		t.Errorf("latency of a backend that was asked for: %v", err)
 	}
 	s := open(t, Options{}, "syscall:write", "syscall:read%latency")
 	if len(s.Warnings()) != 1 || len(s.Probes()) != 1 {
 		t.Errorf("one of two can be had: %d probes, warnings %v", len(s.Probes()), s.Warnings())
 	}
-	if _, err := Open(t.Context(), parse(t, "syscall:write", "syscall:read%latency"), &Options{Strict: true}); err == nil {
+	if _, err := Open(t.Context(), spectest.Parse(t, "syscall:write", "syscall:read%latency"), &Options{Strict: true}); err == nil {
 		t.Error("one of two can be had, which strictly is an error, but there was none")
 	}
 }
@@ -363,7 +351,7 @@ func TestLeaks(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	all, err := Open(t.Context(), parse(t, "syscall:write"), nil)
+	all, err := Open(t.Context(), spectest.Parse(t, "syscall:write"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
