@@ -8,8 +8,9 @@
 #define STORAGE_TRIES 8
 
 /*
- * The state of a task, made where there is none. Making it fails for a moment while the last other storage of the task goes away,
- * or where this CPU was in the middle of such work.
+ * The state of a task, made where there is none. Making it fails for a moment while the last other storage of the task goes away
+ * (kernel/bpf/bpf_local_storage.c), or while the reserve is filled: trying again helps. It does not where this CPU was interrupted
+ * or preempted in such work (bpf_task_storage.c): there user space asks again.
  */
 inline_always struct task *make_state(struct task_struct *task)
 {
@@ -43,6 +44,8 @@ int follow_fork(__u64 *ctx)
 	t = make_state(child);
 	if (t)
 		t->flags |= flags;
+	else if (flags == TASK_PENDING)
+		__sync_fetch_and_add(&control.unlaunched, 1);
 	else
 		__sync_fetch_and_add(&control.unfollowed, 1);
 	return 0;

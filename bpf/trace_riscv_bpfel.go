@@ -39,7 +39,8 @@ type TraceControlPage struct {
 	Marked     uint32
 	Unmarked   uint32
 	Unfollowed uint32
-	Pad        [9]uint32
+	Unlaunched uint32
+	Pad        [8]uint32
 }
 
 type TraceEvent struct {

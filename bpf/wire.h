@@ -41,7 +41,8 @@ struct control_page {
 	__u32 marked; /* and counts those that had not all of them */
 	__u32 unmarked; /* and those that it could not mark: there was no memory */
 	__u32 unfollowed; /* tasks that traced ones started, and that could not be marked */
-	__u32 pad[9];
+	__u32 unlaunched; /* tasks that were to become a launched command, and could not be */
+	__u32 pad[8];
 };
 
 /* What one CPU measured of one probe in one context. The count is the histogram's sum. */

@@ -100,8 +100,8 @@ func (s *Session) Rows(dst []probes.Row) []probes.Row { return s.backend.Rows(ds
 // which of them lost it is not known. Rows do not contain it.
 func (s *Session) SharedMissed() (missed uint64, among int) { return s.backend.SharedMissed() }
 
-// Unfollowed is how many tasks were started by traced ones and are not traced, because the kernel had no memory to mark them:
-// their hits do not count.
+// Unfollowed is how many tasks could not be marked when traced ones started them, mostly for want of memory: their hits do not
+// count, unless Follow has found them since.
 func (s *Session) Unfollowed() uint64 { return s.backend.Unfollowed() }
 
 // Events calls f for every event until ctx ends; then what is still waiting is delivered too. The event is valid only during

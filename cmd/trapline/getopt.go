@@ -153,19 +153,21 @@ func (d dialect) named(name string) (o *option, negated bool, err error) {
 // unknown is the error for an option, with its dashes, that the dialect does not have: it says which commands do.
 func (d dialect) unknown(shown string) error {
 	name, long := strings.CutPrefix(shown, "--")
+	if !long {
+		name = strings.TrimPrefix(shown, "-")
+	}
 	var others []string
 	for _, c := range commandNames {
-		other := dialect{cmds: c.cmd}
-		if d.asCRIU || other.find(strings.TrimPrefix(name, "-"), !long) == nil {
-			continue
+		if (dialect{cmds: c.cmd}).find(name, !long) != nil {
+			others = append(others, c.name)
 		}
-		if c.cmd == cmdProfile && d.cmds&cmdDumpRes != 0 {
-			c.name += " (in front of " + d.cmds.String() + ")"
-		}
-		others = append(others, c.name)
 	}
-	if len(others) == 0 {
+	// A configuration file is for several commands, and criu's users know none but criu's.
+	if len(others) == 0 || d.asCRIU || d.cmds == cmdAny {
 		return usagef("unknown option %s", shown)
+	}
+	if len(others) == 1 && others[0] == "profile" && (d.cmds == cmdDump || d.cmds == cmdRestore) {
+		return usagef("unknown option %s: it belongs to profile, in front of %s", shown, d.cmds)
 	}
 	return usagef("unknown option %s: it belongs to %s", shown, strings.Join(others, ", "))
 }

@@ -134,7 +134,7 @@ func TestGetopt(t *testing.T) {
 		{dialect{cmds: cmdDump}, "-o json --leave-running", "running log=json"},
 		{dialect{cmds: cmdDump}, "--leave-run", "! unknown option --leave-run"},
 		{dialect{cmds: cmdRestore}, "-R", "! unknown option -R: it belongs to dump, pre-dump"},
-		{dialect{cmds: cmdDump}, "--html f", "! unknown option --html: it belongs to profile (in front of dump)"},
+		{dialect{cmds: cmdDump}, "--html f", "! unknown option --html: it belongs to profile, in front of dump"},
 	} {
 		s := newSettings()
 		rest, err := c.d.parse(strings.Fields(c.args), s)

@@ -252,7 +252,7 @@ func (t *tracer) table() *probes.Table {
 		table.Notes = append(table.Notes, fmt.Sprintf("missed: %d hits of %d probes that share one attachment; of which probe is not known", missed, among))
 	}
 	if n := t.session.Unfollowed(); n > 0 {
-		table.Notes = append(table.Notes, fmt.Sprintf("not traced: %d tasks that were started, which the kernel had no memory to mark", n))
+		table.Notes = append(table.Notes, "not traced: "+count(int(n), "task that was", "tasks that were")+" started and could not be marked")
 	}
 	return table
 }

@@ -252,7 +252,7 @@ type summaryJSON struct {
 	Active       uint64 `json:"active"`
 	Ended        uint64 `json:"ended"`
 	Unread       uint64 `json:"unread"`
-	Unfollowed   uint64 `json:"unfollowed"` // tasks that were started and not traced: the kernel had no memory to mark them
+	Unfollowed   uint64 `json:"unfollowed"` // tasks that were started and could not be marked: they are not traced
 }
 
 func (t *tracer) summary(table *probes.Table, silent int) summaryJSON {

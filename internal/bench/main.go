@@ -8,7 +8,8 @@
 //	go run ./internal/bench -trapline bin/trapline [-cases 1MiB,threads] [-runs 5] [-write docs/benchmarks.md]
 //
 // It needs root. Targets live in a PID and mount namespace of their own with images and files in a tmpfs, so that nothing of the
-// machine's other work is seen, and nothing is left behind: both namespaces end with the benchmark.
+// machine's other work is seen, and nothing is left behind: both namespaces end with the benchmark. (The case profile has its images in
+// the directory for temporary files.)
 //
 // What is measured, in every column alike:
 //
@@ -27,6 +28,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -47,6 +49,7 @@ type config struct {
 	criu     string // path of CRIU; empty: leave it out
 	target   string // path of the compiled target
 	work     string // where the tmpfs is mounted
+	disk     string // an empty directory outside of it
 	cases    string // comma-separated names, or "all"
 	engines  string // comma-separated names of columns, or "all"
 	runs     int
@@ -71,6 +74,7 @@ func main() {
 	flag.BoolVar(&c.keep, "v", false, "print every run")
 	flag.StringVar(&c.target, "target", "", "set by the benchmark itself")
 	flag.StringVar(&c.work, "work", "", "set by the benchmark itself")
+	flag.StringVar(&c.disk, "disk", "", "set by the benchmark itself")
 	flag.BoolVar(&c.inside, insideFlag, false, "set by the benchmark itself")
 	flag.StringVar(&c.probesCase, probesFlag, "", "set by the benchmark itself")
 	flag.IntVar(&c.touch, touchFlag, 0, "set by the benchmark itself")
@@ -126,10 +130,14 @@ func outside(c config) error {
 		return err
 	}
 	defer os.Remove(c.work)
+	if c.disk, err = os.MkdirTemp("", "trapline-bench-disk-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(c.disk)
 
 	args := []string{
 		"-" + insideFlag, "-trapline", c.trapline, "-criu", c.criu, "-cases", c.cases, "-engines", c.engines, "-target", c.target,
-		"-work", c.work, "-runs", fmt.Sprint(c.runs), "-warmup", fmt.Sprint(c.warmup), "-write", c.write, fmt.Sprintf("-v=%t", c.keep),
+		"-work", c.work, "-disk", c.disk, "-runs", fmt.Sprint(c.runs), "-warmup", fmt.Sprint(c.warmup), "-write", c.write, fmt.Sprintf("-v=%t", c.keep),
 	}
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Args[0] = os.Args[0]
@@ -138,7 +146,11 @@ func outside(c config) error {
 		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS,
 		Pdeathsig:  syscall.SIGKILL,
 	}
-	return cmd.Run()
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	signal.Ignore(os.Interrupt) // it ends the other copy, and this one cleans up behind it
+	return cmd.Wait()
 }
 
 // findCRIU gives CRIU's path: TRAPLINE_CRIU, or what the peers' script beside the repository installs.

@@ -22,10 +22,13 @@ const profileCase = "profile"
 // profileGoal is how much slower a profiled dump of 1 GiB may be.
 const profileGoal = 1.02
 
+// profileRuns is from how many runs on the goal fails the benchmark: in fewer, what the machine does meanwhile is larger than 2 %.
+const profileRuns = 50
+
 const profileHeading = "# What profiling costs"
 
 const profilePreface = `Dumps of one target of 1 GiB that runs on after each (` + "`-R`" + `), plain and below ` + "`trapline profile`" + ` with its default set of probes, in turns.
-**frozen** is what ` + "`stats-dump`" + ` says: how long the target stood still, which is nearly all of a dump. Free memory is touched right before the target is
+The images are in /tmp and not in a tmpfs, whose new pages take times that vary more than what is measured here. **frozen** is what ` + "`stats-dump`" + ` says: how long the target stood still, which is nearly all of a dump. Free memory is touched right before the target is
 frozen, by the dump's action script. The probes are placed before that, and the report is made after it: that is the second table, of a target of 1 MiB.
 
 `
@@ -51,8 +54,8 @@ func (b *bench) measureProfile() error {
 	if err != nil {
 		return err
 	}
-	text := frozen.table("frozen") + fmt.Sprintf("\nGoal: the medians' ratio at most %.2f. It is %.3f; that of each two dumps has a median of %s (quarter to three quarters).\n\n",
-		profileGoal, frozen.ratio(), spread(frozen.ratios(), "%.3f", " (%.3f – %.3f)")) + whole.table("the whole command")
+	text := frozen.table("frozen") + fmt.Sprintf("\nGoal: the medians' ratio at most %.2f. It is %.3f; that of each two dumps has a median of %s.\n\n",
+		profileGoal, frozen.ratio(), spread(frozen.ratios(), "%.3f", " (%.3f – %.3f from quarter to three quarters)")) + whole.table("the whole command")
 	fmt.Print(text)
 	if b.write != "" {
 		head := fmt.Sprintf("Made by `make bench BENCH=%s RUNS=%d WRITE=1` on %s: %s, %d CPUs, Linux %s.\n\n",
@@ -61,16 +64,15 @@ func (b *bench) measureProfile() error {
 			return err
 		}
 	}
-	if r := frozen.ratio(); r > profileGoal {
-		return fmt.Errorf("a profiled dump takes %.3f of a plain one; the goal is %.2f (below some 50 runs this machine's own changes are larger)", r, profileGoal)
+	if r := frozen.ratio(); b.runs >= profileRuns && r > profileGoal {
+		return fmt.Errorf("a profiled dump takes %.3f of a plain one; the goal is %.2f", r, profileGoal)
 	}
 	return nil
 }
 
 // profileCosts dumps one target of some MiB again and again: how long it stood still, or how long the command took.
 func (b *bench) profileCosts(size int, frozen bool) (c pairing, err error) {
-	// Not in the tmpfs of the other cases: how fast that gives new pages varies more than what is measured here.
-	dir, err := os.MkdirTemp("", "trapline-bench-profile-")
+	dir, err := os.MkdirTemp(b.disk, "target-")
 	if err != nil {
 		return c, err
 	}

@@ -45,26 +45,28 @@ func (s *Session) Follow(pid int) error {
 		mark = s.markByDescriptor
 	}
 	// What a thread starts is found by the hook at its fork, if the thread is marked; else by the next round.
-	for tries := 0; ; {
+	for end := time.Now().Add(markTime); ; {
 		n, err := mark(pid)
-		if errors.Is(err, errUnmarked) && tries < markTries {
-			tries++ // the kernel fills its reserve, or gives back another session's storage
-			time.Sleep(time.Millisecond)
-			continue
-		}
-		if err != nil {
+		switch {
+		case errors.Is(err, errUnmarked) && time.Now().Before(end):
+			s.mu.Unlock()
+			time.Sleep(time.Millisecond) // the kernel fills its reserve, or gives back another session's storage
+			s.mu.Lock()
+			if s.closed {
+				return os.ErrClosed
+			}
+		case err != nil:
 			return fmt.Errorf("process %d: %w", pid, err)
-		}
-		if n == 0 {
+		case n == 0:
 			return nil
 		}
 	}
 }
 
-// markTries is how often the kernel is asked again that had no memory for the state of a task.
-const markTries = 200
+// markTime is for how long the kernel is asked again that could not keep the state of a task.
+const markTime = time.Second
 
-var errUnmarked = errors.New("the kernel has no memory to mark its tasks")
+var errUnmarked = errors.New("the kernel could not keep a task's state for the trace, mostly for want of memory")
 
 // mark traces the tasks of a process, and gives how many were not traced before.
 func (s *Session) mark(pid int) (int, error) {
@@ -90,13 +92,18 @@ func (s *Session) mark(pid int) (int, error) {
 		return 0, fmt.Errorf("go through the tasks: %w", err)
 	}
 	if n := atomic.LoadUint32(&page.Unmarked); n > 0 {
-		return 0, fmt.Errorf("%w: %d of them", errUnmarked, n)
+		return 0, fmt.Errorf("%w: of %d tasks", errUnmarked, n)
 	}
 	return int(atomic.LoadUint32(&page.Marked)), nil
 }
 
-// Unfollowed is how many tasks were started by traced ones and are not traced: the kernel had no memory for their state.
+// Unfollowed is how many tasks could not be marked when traced ones started them, mostly for want of memory. After Close it is 0.
 func (s *Session) Unfollowed() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0
+	}
 	return uint64(atomic.LoadUint32(&s.control.page.Unfollowed))
 }
 
@@ -120,6 +127,9 @@ func ownPIDNamespace() ([2]uint64, error) {
 // threads other than the first need Linux 6.9.
 func (s *Session) markByDescriptor(pid int) (int, error) {
 	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, os.ErrProcessDone
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -196,8 +206,18 @@ func (s *Session) launch(cmd *exec.Cmd) error {
 		return fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
 	s.control.page.MarkFlags = taskLauncher
-	if ret, err := self.Run(&ebpf.RunOptions{}); err != nil || ret != 0 {
-		return fmt.Errorf("start %s: mark this thread: %w", cmd.Path, errors.Join(err, noMemory(ret)))
+	for end := time.Now().Add(markTime); ; time.Sleep(time.Millisecond) {
+		ret, err := self.Run(&ebpf.RunOptions{})
+		if err == nil && ret == 0 {
+			break
+		}
+		if err == nil && time.Now().Before(end) {
+			continue
+		}
+		if err == nil {
+			err = errUnmarked
+		}
+		return fmt.Errorf("start %s: mark this thread: %w", cmd.Path, err)
 	}
 	prog, err := s.keep("follow_exec")
 	if err != nil {
@@ -208,15 +228,23 @@ func (s *Session) launch(cmd *exec.Cmd) error {
 		return fmt.Errorf("start %s: see its execve: %w", cmd.Path, err)
 	}
 	defer l.Close()
-	return cmd.Start() // comes back when the execve is done
-}
-
-// noMemory is the error of a program that could not keep a task's state.
-func noMemory(ret uint32) error {
-	if ret == 0 {
+	before := atomic.LoadUint32(&s.control.page.Unlaunched)
+	if err := cmd.Start(); err != nil { // comes back when the execve is done
+		return err
+	}
+	if atomic.LoadUint32(&s.control.page.Unlaunched) == before {
 		return nil
 	}
-	return unix.ENOMEM
+	return fmt.Errorf("start %s: %w: it was ended, as its first instructions have run already", cmd.Path, errors.Join(errUnmarked, cmd.Process.Kill(), ended(cmd.Wait())))
+}
+
+// ended is nil if a command ended by a signal or with a status.
+func ended(err error) error {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return nil
+	}
+	return err
 }
 
 // attachTaskHooks watches what tasks begin and end: traced ones start others, and latency probes have calls under way.

@@ -83,7 +83,7 @@ func (r *Recorder) lose() {
 		r.warnings = append(r.warnings, fmt.Sprintf("%d entries or returns of the stages' own functions were lost: stages are too short, too long or missing", marks))
 	}
 	if n := r.session.Unfollowed(); n > 0 {
-		r.warnings = append(r.warnings, fmt.Sprintf("%d tasks that were started are not in the profile: the kernel had no memory to mark them", n))
+		r.warnings = append(r.warnings, fmt.Sprintf("tasks that were started and could not be marked: %d; they are not in the profile", n))
 	}
 	missed, _ := r.session.SharedMissed()
 	r.report.Lost.Missed += missed
