@@ -7,6 +7,7 @@ import (
 	"debug/gosym"
 	"errors"
 	"fmt"
+	"runtime"
 )
 
 // A goProgram is a program whose functions can't have return probes: Go moves its stacks, and with them return addresses that are not
@@ -46,15 +47,54 @@ func readGoProgram(path string) (*goProgram, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: .text: %w", path, err)
 	}
-	symbols, err := newGoTable(lines, text.Addr)
-	if err != nil {
+	p := &goProgram{text: text, code: code}
+	start, known := goText(f, lines)
+	if !known {
+		start = text.Addr
+	}
+	if p.functions, err = goFunctions(lines, start); err != nil {
 		return nil, fmt.Errorf("%s: .gopclntab: %w", path, err)
 	}
-	p := &goProgram{functions: map[string]*gosym.Func{}, text: text, code: code}
-	for i := range symbols.Funcs {
-		p.functions[symbols.Funcs[i].Name] = &symbols.Funcs[i]
+	// Without C code Go's text is the whole text, and Go's entry the program's. A probe at a place that is wrong by some bytes would
+	// change an instruction in its middle.
+	if entry := p.functions["_rt0_"+runtime.GOARCH+"_linux"]; !known && (entry == nil || entry.Entry != f.Entry) {
+		return nil, fmt.Errorf("%s: where its Go functions begin can't be told: it is linked with C code and has no symbols; build it without -s, or with CGO_ENABLED=0", path)
 	}
 	return p, nil
+}
+
+// goText is the address that the table of functions counts from. A program that is linked with C code has that code before it.
+func goText(f *elf.File, lines []byte) (uint64, bool) {
+	symbols, _ := f.Symbols() // none: it is stripped
+	for _, s := range symbols {
+		if s.Name == "runtime.text" {
+			return s.Value, true
+		}
+	}
+	// Go 1.18 to 1.25 have it behind two counts in the table itself, if the program is not relocated.
+	const at = 8 + 2*8
+	if len(lines) < at+8 || f.Class != elf.ELFCLASS64 {
+		return 0, false
+	}
+	switch f.ByteOrder.Uint32(lines) {
+	case 0xfffffff0, 0xfffffff1:
+		start := f.ByteOrder.Uint64(lines[at:])
+		return start, start != 0
+	}
+	return 0, false
+}
+
+// goFunctions are the functions of a table that counts from start, by name.
+func goFunctions(lines []byte, start uint64) (map[string]*gosym.Func, error) {
+	table, err := newGoTable(lines, start)
+	if err != nil {
+		return nil, err
+	}
+	functions := map[string]*gosym.Func{}
+	for i := range table.Funcs {
+		functions[table.Funcs[i].Name] = &table.Funcs[i]
+	}
+	return functions, nil
 }
 
 // newGoTable reads Go's table of functions. The standard library's reader panics at what is not one.
