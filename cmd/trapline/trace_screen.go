@@ -162,8 +162,24 @@ func (s *screen) suspend() {
 	s.renew()
 }
 
-// renew has the next frame drawn below what the terminal shows, as others have used it.
-func (s *screen) renew() { s.frame = nil }
+// A program that goes on waits settleRounds times settleTime before it draws.
+const (
+	settleRounds = 4
+	settleTime   = 5 * time.Millisecond
+)
+
+// renew has the next frame drawn below what the terminal shows, as others have used it. In the background (bg) the reading of keys
+// stops the program again at once, so that after fg it may see two signals: without the wait, the second would have one more table
+// drawn below that of the first.
+func (s *screen) renew() {
+	for range settleRounds {
+		select {
+		case <-s.cont:
+		case <-time.After(settleTime):
+		}
+	}
+	s.frame = nil
+}
 
 // stopped gives a signal when the program should stop.
 func (s *screen) stopped() <-chan os.Signal {
