@@ -28,8 +28,8 @@ const profileRuns = 50
 const profileHeading = "# What profiling costs"
 
 const profilePreface = `Dumps of one target of 1 GiB that runs on after each (` + "`-R`" + `), plain and below ` + "`trapline profile`" + ` with its default set of probes, in turns.
-The images are in /tmp and not in a tmpfs, whose new pages take times that vary more than what is measured here. **frozen** is what ` + "`stats-dump`" + ` says: how long the target stood still, which is nearly all of a dump. Free memory is touched right before the target is
-frozen, by the dump's action script. The probes are placed before that, and the report is made after it: that is the second table, of a target of 1 MiB.
+The images are in /tmp and not in a tmpfs, whose new pages take times that vary more than what is measured here. **frozen** is what ` + "`stats-dump`" + ` says:
+how long the target stood still, which is nearly all of a dump. Free memory is touched right before the target is frozen, by the dump's action script. The probes are placed before that, and the report is made after it: that is the second table, of a target of 1 MiB.
 
 `
 

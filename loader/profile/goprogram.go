@@ -71,7 +71,7 @@ func goText(f *elf.File, lines []byte) (uint64, bool) {
 			return s.Value, true
 		}
 	}
-	// Go 1.18 to 1.25 have it behind two counts in the table itself, if the program is not relocated.
+	// Since Go 1.18 there is a place for it behind two counts in the table. Go 1.19 fills it in; Go 1.26 leaves it 0.
 	const at = 8 + 2*8
 	if len(lines) < at+8 || f.Class != elf.ELFCLASS64 {
 		return 0, false

@@ -86,7 +86,7 @@ func TestGoPrograms(t *testing.T) {
 	if _, err := readGoProgram(stripped); err == nil || !strings.Contains(err.Error(), "build it without -s") {
 		t.Errorf("a stripped program with C code: %v", err)
 	}
-	// As Go 1.18 to 1.25 leave it, which also strip to where the table says that Go's text begins.
+	// As Go 1.19 makes it: the table says where Go's text begins.
 	f, err = elf.Open(stripped)
 	if err != nil {
 		t.Fatal(err)
